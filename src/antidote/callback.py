@@ -1,0 +1,135 @@
+"""The Lightning callback that unlearns: it hangs on the Trainer that fits, or restores, the victim."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from antidote.cache import Cache, code_version, digest, modules_of
+from antidote.core import Data, Loader, Poison, Report, Split, Unlearner, derive, finite, require
+from antidote.evaluation import evaluate
+from antidote.tracking import Tracker
+
+Discover = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass
+class Outcome:
+    """What a run found. `victim` is the net before, the module's own net the one after; times are wall seconds.
+
+    `unlearn_seconds` is what the method costs without a cache: time that a cached importance pass spared is added.
+    """
+
+    victim: nn.Module
+    before: dict[str, float]
+    after: dict[str, float]
+    report: Report
+    unlearn_seconds: float
+    evaluate_seconds: float
+
+
+class Unlearning(L.Callback):
+    """Discovers part of the poison, hands the split to `method`, measures before and after, and logs.
+
+    The discovery is drawn at setup, so that an impossible one is refused before the fit. `about` is what besides net,
+    known rows and the method's own settings determines its importances; it goes into their cache key.
+    """
+
+    outcome: Outcome
+
+    def __init__(
+        self,
+        method: Unlearner,
+        discovery: Discover,
+        data: Data,
+        poison: Poison,
+        cache: Cache,
+        tracker: Tracker,
+        about: dict[str, Any],
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self.method, self.discovery, self.data, self.poison = method, discovery, data, poison
+        self.cache, self.tracker, self.about = cache, tracker, about
+        self.batch_size, self.seed = batch_size, seed
+        self.known = self.unknown = torch.empty(0, dtype=torch.int64)
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        rows = self.poison.indices
+        wrong = self.poison.train.y[rows] != self.data.train.y[rows]
+        self.known, self.unknown = self.discovery(rows, wrong)
+        n = len(self.poison.train)
+        require(
+            len(self.known) == 0 or int(self.known.max()) < n,
+            f"discovery names sample {self.known.max() if len(self.known) else 0} but the ids go from 0 to {n - 1}",
+        )
+        require(len(self.known) < n, f"all {n} training samples are known poison; nothing would be retained")
+        # a method that reads no split (unlearning=none) is the only one that can do without known poison
+        require(
+            len(self.known) > 0 or not getattr(self.method, "needs_known", True),
+            "the forget set is empty: there is no known poison to unlearn; use unlearning=none with poison=none, "
+            "or name suspicious samples with discovery=ids discovery.ids=[3,17]",
+        )
+
+    def split(self, net: nn.Module) -> Split:
+        """Known poison and everything else, in the poisoned labels and with the trigger, as training saw them."""
+        train = self.poison.train
+        rest = torch.ones(len(train), dtype=torch.bool, device=train.y.device)
+        rest[self.known] = False
+
+        def loader(rows: Tensor) -> Loader:
+            return Loader(train, rows, self.batch_size, augment=self.data.augment, view=self.poison.view)
+
+        about = {**self.about, "net": digest(*net.state_dict().values()), "known": digest(self.known)}
+
+        def once(parts: dict[str, Any], work: Callable[[], dict[str, Tensor]]) -> tuple[dict[str, Tensor], float]:
+            used = modules_of(Loader, work, *parts.values(), *map(type, net.modules()))
+            return self.cache.fetch("importances", about | parts | {"code": code_version(*used)}, work)
+
+        return Split(loader(self.known), loader(rest.nonzero().squeeze(1)), once)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        device = trainer.strategy.root_device
+        pl_module.to(device)  # Lightning has moved it back to the CPU
+        victim = copy.deepcopy(pl_module.net)
+        began = time.perf_counter()
+        with trainer.precision_plugin.forward_context():
+            before = evaluate(pl_module.net, self.poison.probes)
+        evaluate_seconds = time.perf_counter() - began
+        split = self.split(pl_module.net)
+        with wall_clock(device) as elapsed, torch.random.fork_rng(), torch.enable_grad():
+            torch.manual_seed(derive(self.seed, "unlearning"))
+            report = self.method.unlearn(pl_module, split)
+        for name, w in pl_module.net.state_dict().items():
+            finite(w, f"unlearning {name}")
+        began = time.perf_counter()
+        with trainer.precision_plugin.forward_context():
+            after = evaluate(pl_module.net, self.poison.probes)
+        evaluate_seconds += time.perf_counter() - began
+        unlearn_seconds = elapsed[0] + report.saved
+        self.outcome = Outcome(victim, before, after, report, unlearn_seconds, evaluate_seconds)
+        self.record(self.outcome)
+
+    def record(self, outcome: Outcome) -> None:
+        for when, values in (("before", outcome.before), ("after", outcome.after)):
+            self.tracker.metrics({f"{when}/{name}": value for name, value in values.items()})
+        self.tracker.series([{f"unlearn/{k}": v for k, v in step.items()} for step in outcome.report.steps])
+
+
+@contextmanager
+def wall_clock(device: torch.device) -> Iterator[list[float]]:
+    """[seconds] once the block is left, with all work on the device done."""
+    elapsed: list[float] = []
+    began = time.perf_counter()
+    yield elapsed
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elapsed.append(time.perf_counter() - began)

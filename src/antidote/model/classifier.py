@@ -1,0 +1,72 @@
+"""The victim: a classifier that Lightning trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from antidote.core import BadInput, Data, derive, finite
+from antidote.recipe import Recipe
+
+
+class Classifier(L.LightningModule):
+    """A net with the recipe that trains it.
+
+    `net(num_classes=, mean=, std=)` is the net's factory; `data` is looked at for the shapes and is not kept.
+    """
+
+    def __init__(
+        self, net: Callable[..., nn.Module], recipe: Recipe, data: Data, seed: int, channels_last: bool
+    ) -> None:
+        super().__init__()
+        self.factory, self.recipe, self.seed = net, recipe, seed
+        self.shape = {"num_classes": data.num_classes, "mean": data.mean, "std": data.std}
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.net = self.make("init")
+        self.check(data.train.x.shape[1:])
+
+    def make(self, draw: str) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(self.seed, draw))
+            return self.factory(**self.shape).to(memory_format=self.memory_format)
+
+    def check(self, shape: torch.Size) -> None:
+        """One forward of a black image, so that a net and images that do not fit are refused before the fit."""
+        try:
+            with torch.no_grad():
+                self.net.eval()(torch.zeros(2, *shape))
+        except RuntimeError as error:
+            name = type(self.net).__name__
+            raise BadInput(f"{name} cannot take images of shape {tuple(shape)}: {error}") from error
+        self.net.train()
+
+    def fresh(self) -> nn.Module:
+        """An untrained net of the same kind on the same device, of another draw than the victim's own start."""
+        return self.make("fresh").to(self.device)
+
+    def restore(self, path: str | Path) -> None:
+        """Weights from a safetensors file of this very net; raises `BadInput` for any other."""
+        if not Path(path).is_file():
+            raise BadInput(f"victim={path} is not a file; give a .safetensors file or leave victim=null to train one")
+        try:
+            self.net.load_state_dict(load_file(path))
+        except Exception as error:
+            name = type(self.net).__name__
+            raise BadInput(f"victim={path} does not fit {name} as configured (model.*, dataset): {error}") from error
+
+    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        logits = self.net(x)
+        loss = finite(F.cross_entropy(logits, y), "the victim's loss")
+        right = (logits.detach().argmax(1) == y).float().mean()
+        self.log_dict({"train/loss": loss, "train/accuracy": right}, on_step=False, on_epoch=True, batch_size=len(y))
+        return loss
+
+    def configure_optimizers(self):  # type: ignore[no-untyped-def]  # Lightning's own union of types
+        return self.recipe.optimizers(self.net.parameters(), int(self.trainer.estimated_stepping_batches))

@@ -1,0 +1,42 @@
+"""Measures that attacks put into their probes."""
+
+from __future__ import annotations
+
+from torch import nn
+from torchmetrics.functional.classification import multiclass_accuracy
+
+from antidote.core import Loader, answers
+
+
+class PlainAccuracy:
+    """`accuracy` in 0..1 over all rows, and `class_accuracy/k` for each class (0 for a class without rows)."""
+
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+
+    def __call__(self, net: nn.Module, loader: Loader) -> dict[str, float]:
+        predicted, truth = answers(net, loader)
+        per_class = multiclass_accuracy(predicted, truth, self.num_classes, average=None)
+        whole = (predicted == truth).double().mean().item()
+        return {"accuracy": whole} | {f"class_accuracy/{k}": value.item() for k, value in enumerate(per_class)}
+
+
+class TriggerSuccess:
+    """What a trigger does to test images whose true class is not the target.
+
+    `accuracy`: they are still recognised (floor 0). `success`: they are taken for the target class, the attack
+    success rate. `accuracy_all`: the papers' column, target class included (floor about 1/K).
+    """
+
+    def __init__(self, target_class: int) -> None:
+        self.target_class = target_class
+
+    def __call__(self, net: nn.Module, loader: Loader) -> dict[str, float]:
+        predicted, truth = answers(net, loader)
+        others = truth != self.target_class
+        right = (predicted == truth).double()
+        return {
+            "accuracy": right[others].mean().item(),
+            "success": (predicted[others] == self.target_class).double().mean().item(),
+            "accuracy_all": right.mean().item(),
+        }

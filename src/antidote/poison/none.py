@@ -1,0 +1,22 @@
+"""No attack: the clean baseline, and a data set that came poisoned from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from antidote.core import Attack, Data, Poison, Probe, everything
+from antidote.poison.measures import PlainAccuracy
+
+
+class NoPoison(Attack):
+    """Leaves the data as they are; only test accuracy is measured."""
+
+    def poison(self, data: Data, surrogate: Callable[[], nn.Module]) -> Poison:
+        return Poison(
+            train=data.train,
+            indices=torch.empty(0, dtype=torch.int64, device=data.train.y.device),
+            probes={"test": Probe(everything(data.test), PlainAccuracy(data.num_classes))},
+        )

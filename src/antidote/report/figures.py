@@ -1,0 +1,93 @@
+"""The three pictures of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from antidote.core import Data, Loader, Poison, answers
+
+BEFORE, AFTER, MUTED = "#b23a48", "#2a6f97", "#8a8a8a"
+
+
+def save(figure: Figure, path: Path) -> Path:
+    figure.savefig(path, dpi=110, bbox_inches="tight", facecolor="white")
+    return path
+
+
+def samples(path: Path, data: Data, poison: Poison, victim: nn.Module, unlearned: nn.Module, columns: int = 6) -> Path:
+    """Clean test images, poisoned training images and each further probe, with labels and both nets' answers."""
+    rows: list[tuple[str, Loader, Tensor]] = [("clean test", poison.probes["test"].loader, data.test.y)]
+    if len(poison.indices):
+        as_trained = Loader(poison.train, poison.indices, view=poison.view)
+        rows.append(("poisoned training", as_trained, data.train.y))
+    rows += [(name, probe.loader, data.test.y) for name, probe in poison.probes.items() if name != "test"]
+    figure = Figure(figsize=(1.75 * columns + 0.4, 2.45 * len(rows)))
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (title, loader, truth) in zip(axes, rows, strict=True):
+        few = loader.but(rows=loader.rows[:columns])
+        images = torch.cat([x for x, _ in few]).cpu()
+        stored = torch.cat([y for _, y in few])
+        told = [answers(net, few)[0] for net in (victim, unlearned)]
+        for i, axis in enumerate(line):
+            axis.axis("off")
+            if i >= len(images):
+                continue
+            axis.imshow(images[i].permute(1, 2, 0).clamp(0, 1).squeeze(-1), cmap="gray", vmin=0, vmax=1)
+            true = int(truth[few.rows[i]])
+            label = f"true: {data.classes[true]}"
+            if int(stored[i]) != true:
+                label += f"\nlabelled: {data.classes[int(stored[i])]}"
+            axis.set_title(label, fontsize=8)
+            for height, who, net_says in ((-0.10, "before", told[0]), (-0.22, "after", told[1])):
+                right = int(net_says[i]) == true
+                axis.text(0.5, height, f"{who}: {data.classes[int(net_says[i])]}", transform=axis.transAxes, ha="center",
+                          fontsize=8, color="black" if right else BEFORE, weight="normal" if right else "bold")  # fmt: skip
+        line[0].text(-0.18, 0.5, title, transform=line[0].transAxes, rotation=90, va="center", fontsize=10, weight="bold")
+    figure.suptitle("What the victim (before) and the unlearned net (after) answer; wrong answers in red", fontsize=10)
+    figure.tight_layout(h_pad=2.2)
+    return save(figure, path)
+
+
+def search_path(path: Path, steps: Sequence[dict[str, float]], search: dict[str, Any], rho: float) -> Path:
+    """Accuracy on the known poison against the cutoff, with the share of dampened weights, and where PTN stopped."""
+    figure = Figure(figsize=(7, 4.2))
+    axis = figure.subplots()
+    cutoffs = [s["cutoff"] for s in steps]
+    axis.plot(cutoffs, [s["known_poison_accuracy"] for s in steps], "o-", color=BEFORE, markersize=4,
+              label="known poison answered with its poisoned label")  # fmt: skip
+    axis.plot(cutoffs, [s["dampened"] for s in steps], "--", color=MUTED, label="share of weights dampened")
+    axis.axhline(rho * search["start_accuracy"], color="black", linewidth=0.8, linestyle=":",
+                 label=f"stop at rho = {rho:g} of the victim's {search['start_accuracy']:.0%}")  # fmt: skip
+    verdict = "stop" if search["met"] else "gave up"
+    axis.plot([search["cutoff"]], [search["known_poison_accuracy"]], "*", color=AFTER, markersize=16,
+              label=f"{verdict}: try {search['tries']}, cutoff {search['cutoff']:.3g}")  # fmt: skip
+    if all(c > 0 for c in cutoffs):
+        axis.set_xscale("log")
+    axis.invert_xaxis()
+    axis.set(xlabel="cutoff alpha on the importance ratio (stronger dampening to the right)", ylabel="share", ylim=(-0.03, 1.05))
+    axis.legend(fontsize=8, loc="center left")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_title("PTN: dampen more until the known poison is no longer believed", fontsize=10)
+    return save(figure, path)
+
+
+def per_class(path: Path, classes: Sequence[str], before: dict[str, float], after: dict[str, float]) -> Path:
+    """Clean test accuracy of each class before and after unlearning."""
+    figure = Figure(figsize=(max(7.0, 0.32 * len(classes)), 3.6))
+    axis = figure.subplots()
+    places = torch.arange(len(classes)).numpy()
+    for shift, values, colour, label in ((-0.2, before, BEFORE, "before (victim)"), (0.2, after, AFTER, "after unlearning")):
+        heights = [values[f"test/class_accuracy/{k}"] for k in range(len(classes))]
+        axis.bar(places + shift, heights, 0.4, color=colour, label=f"{label}, mean {values['test/accuracy']:.1%}")
+    axis.set_xticks(places, classes, rotation=35, ha="right", fontsize=8)
+    axis.set(ylabel="clean test accuracy", ylim=(0, 1.0))
+    axis.legend(fontsize=8, loc="lower right")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_title("Per-class accuracy on clean test images", fontsize=10)
+    return save(figure, path)

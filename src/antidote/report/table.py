@@ -1,0 +1,51 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+SHOWN = {"test/accuracy": "clean accuracy", "trigger/accuracy": "triggered accuracy", "trigger/success": "attack success"}
+
+
+def percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def result_table(result: dict[str, Any]) -> Table:
+    """Before and after of one run, with what it cost."""
+    title = " ".join(str(result[k]) for k in ("dataset", "model", "poison", "unlearning"))
+    counts = f"{result['n_poisoned']} poisoned, {result['n_known']} of them known"
+    table = Table(title=f"{title}: {counts}", title_justify="left")
+    for column in ("", "before", "after"):
+        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+    for key, name in SHOWN.items():
+        if key in result["before"]:
+            table.add_row(name, percent(result["before"][key]), percent(result["after"][key]))
+    table.add_section()
+    table.add_row("poison healed", "", percent(result["healed"]))
+    table.add_row("clean accuracy lost", "", percent(result["accuracy_drop"]))
+    if result["search"]:
+        met = "" if result["search"]["met"] else " (target not met)"
+        table.add_row("PTN tries", "", f"{result['search']['tries']}{met}")
+    table.add_section()
+    for stage, seconds in result["seconds"].items():
+        again = " (from cache)" if stage in result["cached"] else ""
+        table.add_row(f"seconds: {stage}{again}", "", "-" if seconds is None else f"{seconds:.1f}")
+    return table
+
+
+def sweep_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """One line per job of a sweep: ok or failed, and its figures or its error."""
+    table = Table(title="Jobs", title_justify="left")
+    for column in ("job", "overrides", "status", "clean", "attack", "healed", "lost", "error"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        after = row.get("after", {})
+        figures = [after.get("test/accuracy"), after.get("trigger/success"), row.get("healed"), row.get("accuracy_drop")]
+        status = row["status"]
+        shown = "[green]ok[/green]" if status == "ok" else f"[red]{status}[/red]"
+        table.add_row(row["job"], row["overrides"], shown, *map(percent, figures), row.get("error", ""))
+    return table

@@ -1,0 +1,30 @@
+"""The Lightning Trainer with a precision that suits the hardware."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import lightning as L
+import torch
+
+from antidote.core import BadInput, require
+
+
+def trainer(accelerator: str, precision: str, **options: Any) -> L.Trainer:
+    """A Trainer; precision "auto" is bf16-mixed where the hardware computes in bf16, else 32-true."""
+    require(accelerator != "gpu" or torch.cuda.is_available(), "trainer=gpu finds no GPU; use trainer=cpu or trainer=auto")
+    if precision == "auto":
+        precision = "bf16-mixed" if has_bf16(accelerator) else "32-true"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return L.Trainer(accelerator=accelerator, precision=precision, **options)  # type: ignore[arg-type]
+        except ValueError as error:
+            raise BadInput(f"the Trainer refuses its settings: {error}") from error
+
+
+def has_bf16(accelerator: str) -> bool:
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
