@@ -12,7 +12,6 @@ import functools
 import hashlib
 import json
 import logging
-import os
 import shutil
 import sys
 import time
@@ -36,7 +35,7 @@ def digest(*tensors: Tensor) -> str:
     h = hashlib.sha256()
     for t in tensors:
         h.update(f"{t.dtype}{tuple(t.shape)}".encode())
-        h.update(t.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        h.update(t.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return h.hexdigest()
 
 
@@ -50,7 +49,12 @@ def code_version(*modules: str) -> str:
         tree = ast.parse(Path(source).read_text())
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
-            if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            if (
+                isinstance(body, list)
+                and body
+                and isinstance(body[0], ast.Expr)
+                and isinstance(body[0].value, ast.Constant)
+            ):
                 del body[0]
         h.update(ast.dump(tree).encode())
     return h.hexdigest()
@@ -73,7 +77,8 @@ class Cache:
     """`mode`: "on", "off" (neither reads nor writes) or "refresh" (computes everything again and stores it)."""
 
     def __init__(self, folder: str | Path, mode: str | bool) -> None:
-        mode = {True: "on", False: "off"}.get(mode, mode)  # YAML reads a bare on or off as a truth value
+        if isinstance(mode, bool):  # YAML reads a bare on or off as a truth value
+            mode = "on" if mode else "off"
         require(mode in MODES, f"cache={mode} is unknown; choose {', '.join(MODES)}")
         self.folder, self.mode = Path(folder), mode
 
@@ -82,7 +87,9 @@ class Cache:
         key = hashlib.sha256(text.encode()).hexdigest()[:24]
         return Entry(self.folder / stage / key, json.loads(text), self.mode)
 
-    def fetch(self, stage: str, parts: dict[str, Any], work: Callable[[], dict[str, Tensor]]) -> tuple[dict[str, Tensor], float]:
+    def fetch(
+        self, stage: str, parts: dict[str, Any], work: Callable[[], dict[str, Tensor]]
+    ) -> tuple[dict[str, Tensor], float]:
         """`work()`, or what it returned before: (tensors, seconds of work that were spared)."""
         with self.entry(stage, parts) as entry:
             found = entry.read()
@@ -138,4 +145,4 @@ class Entry:
         about = {"sha256": hashlib.sha256(raw).hexdigest(), "seconds": seconds, "parts": self.parts}
         (half / "entry.json").write_text(json.dumps(about, indent=1))
         shutil.rmtree(self.path, ignore_errors=True)
-        os.replace(half, self.path)
+        half.replace(self.path)

@@ -13,7 +13,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from antidote.cache import Cache, code_version, digest, modules_of
+from antidote.cache import Cache, Entry, code_version, digest, modules_of
 from antidote.core import Data, Loader, Poison, Report, Split, Unlearner, derive, finite, require
 from antidote.evaluation import evaluate
 from antidote.tracking import Tracker
@@ -34,6 +34,21 @@ class Outcome:
     report: Report
     unlearn_seconds: float
     evaluate_seconds: float
+
+
+class Keep(L.Callback):
+    """Stores the victim as soon as it is fitted, and only then lets other jobs at the cache entry."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry, self.began, self.seconds = entry, 0.0, 0.0
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.began = time.perf_counter()
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.seconds = time.perf_counter() - self.began
+        self.entry.write(pl_module.net.state_dict(), self.seconds)
+        self.entry.release()
 
 
 class Unlearning(L.Callback):

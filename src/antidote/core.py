@@ -236,5 +236,7 @@ def accuracy(net: nn.Module, loader: Loader) -> float:
 def finite(value: Tensor, during: str) -> Tensor:
     """`value`, if all of it is finite; else FloatingPointError, so that a diverged run is never taken for a result."""
     if not torch.isfinite(value).all():
-        raise FloatingPointError(f"{during} gave a number that is not finite; a lower learning rate or trainer.precision=32-true may help")
+        raise FloatingPointError(
+            f"{during} gave a number that is not finite; a lower learning rate or trainer.precision=32-true may help"
+        )
     return value

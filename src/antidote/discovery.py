@@ -52,7 +52,9 @@ class Suspects:
     """The ids somebody brings: no draw, and no knowledge of which rows are poisoned is needed."""
 
     def __init__(self, ids: list[int]) -> None:
-        require(len(ids) > 0, "discovery.ids is empty; give the ids of suspicious training samples: discovery.ids=[3,17]")
+        require(
+            len(ids) > 0, "discovery.ids is empty; give the ids of suspicious training samples: discovery.ids=[3,17]"
+        )
         require(min(ids) >= 0, f"discovery.ids holds {min(ids)}; ids count from 0")
         self.ids = torch.tensor(sorted(set(ids)))
 

@@ -33,7 +33,9 @@ class Recipe:
             f"recipe.epochs={self.epochs} and recipe.steps={self.steps}: give one of the two and set the other to null",
         )
         length = self.epochs if self.steps is None else self.steps
-        require(length is not None and length > 0, f"a recipe of length {length} trains nothing; give at least one step")
+        require(
+            length is not None and length > 0, f"a recipe of length {length} trains nothing; give at least one step"
+        )
         require(self.batch_size > 0, f"recipe.batch_size={self.batch_size} must be at least 1")
 
     def total_steps(self, samples: int) -> int:

@@ -33,7 +33,9 @@ class Sweep(Callback):
         failed = sum(row["status"] != "ok" for row in rows)
         console = Console()
         console.print(sweep_table(rows))
-        console.print(f"{len(rows) - failed} ok, {failed} failed; folders in {folder.resolve()}", soft_wrap=True, highlight=False)
+        console.print(
+            f"{len(rows) - failed} ok, {failed} failed; folders in {folder.resolve()}", soft_wrap=True, highlight=False
+        )
         if failed:
             sys.exit(1)
 

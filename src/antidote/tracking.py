@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,14 +75,22 @@ class Tracker:
 
     def series(self, rows: Sequence[Mapping[str, float | None]], first: int = 0) -> None:
         """One row per step, in one transaction; None and infinities are left out (MLflow would store 1.8e308)."""
+        now = int(1000 * time.time())
         found = [
-            Metric(clean(k), float(v), 0, first + i)
+            Metric(clean(k), float(v), now, first + i)
             for i, row in enumerate(rows)
             for k, v in row.items()
             if v is not None and not math.isinf(v)
         ]
         for start in range(0, len(found), 1000):
             self.batch(metrics=found[start : start + 1000])
+
+    def result(self, result: Mapping[str, Any]) -> None:
+        """The summary numbers of a result.json."""
+        names = ("healed", "healed_raw", "accuracy_drop", "objective", "sample_gradients", "n_poisoned", "n_known")
+        nested = {"seconds": result["seconds"], "search": result["search"] or {}}
+        self.metrics({name: result[name] for name in names})
+        self.metrics({f"{group}/{name}": value for group, values in nested.items() for name, value in values.items()})
 
     def batch(self, **what: Any) -> None:
         if self.logger is not None:

@@ -14,7 +14,9 @@ from antidote.dataset.images import image_data
 
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # where the package dataset-fashion-mnist puts it
-OFFLINE = "dataset=digits works offline, and `apt-get install dataset-fashion-mnist` brings the data where apt is present"
+OFFLINE = (
+    "dataset=digits works offline, and `apt-get install dataset-fashion-mnist` brings the data where apt is present"
+)
 
 
 def fashion_mnist(folder: str, augment: Augment, download: bool, limit: int | None) -> Data:
@@ -25,8 +27,13 @@ def fashion_mnist(folder: str, augment: Augment, download: bool, limit: int | No
     found = next((f for f in (Path(folder), Path(folder) / "FashionMNIST/raw", DEBIAN) if has_images(f)), None)
     if found is None:
         found = fetch(Path(folder), download)
-    train, test = (Samples(read_idx(found, f"{part}-images-idx3-ubyte").unsqueeze(1),
-                           read_idx(found, f"{part}-labels-idx1-ubyte").long()) for part in ("train", "t10k"))  # fmt: skip
+    train, test = (
+        Samples(
+            read_idx(found, f"{part}-images-idx3-ubyte").unsqueeze(1),
+            read_idx(found, f"{part}-labels-idx1-ubyte").long(),
+        )
+        for part in ("train", "t10k")
+    )
     return image_data(train, test, CLASSES, augment, limit)
 
 

@@ -18,7 +18,9 @@ class PlainAccuracy:
         predicted, truth = answers(net, loader)
         per_class = multiclass_accuracy(predicted, truth, self.num_classes, average=None)
         whole = (predicted == truth).double().mean().item()
-        return {"accuracy": whole} | {f"class_accuracy/{k}": value.item() for k, value in enumerate(per_class)}
+        return {"accuracy": whole} | {
+            f"class_accuracy/{k}": round(value.item(), 6) for k, value in enumerate(per_class)
+        }
 
 
 class TriggerSuccess:

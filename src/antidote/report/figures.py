@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from torch import Tensor, nn
 
 from antidote.core import Data, Loader, Poison, answers
@@ -27,10 +28,10 @@ def samples(path: Path, data: Data, poison: Poison, victim: nn.Module, unlearned
         as_trained = Loader(poison.train, poison.indices, view=poison.view)
         rows.append(("poisoned training", as_trained, data.train.y))
     rows += [(name, probe.loader, data.test.y) for name, probe in poison.probes.items() if name != "test"]
-    figure = Figure(figsize=(1.75 * columns + 0.4, 2.45 * len(rows)))
+    figure = Figure(figsize=(1.75 * columns + 0.4, 2.6 * len(rows)))
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for line, (title, loader, truth) in zip(axes, rows, strict=True):
-        few = loader.but(rows=loader.rows[:columns])
+        few = loader.but(rows=loader.rows[:: max(1, len(loader.rows) // columns)][:columns])
         images = torch.cat([x for x, _ in few]).cpu()
         stored = torch.cat([y for _, y in few])
         told = [answers(net, few)[0] for net in (victim, unlearned)]
@@ -48,13 +49,15 @@ def samples(path: Path, data: Data, poison: Poison, victim: nn.Module, unlearned
                 right = int(net_says[i]) == true
                 axis.text(0.5, height, f"{who}: {data.classes[int(net_says[i])]}", transform=axis.transAxes, ha="center",
                           fontsize=8, color="black" if right else BEFORE, weight="normal" if right else "bold")  # fmt: skip
-        line[0].text(-0.18, 0.5, title, transform=line[0].transAxes, rotation=90, va="center", fontsize=10, weight="bold")
+        line[0].text(
+            -0.18, 0.5, title, transform=line[0].transAxes, rotation=90, va="center", fontsize=10, weight="bold"
+        )
     figure.suptitle("What the victim (before) and the unlearned net (after) answer; wrong answers in red", fontsize=10)
-    figure.tight_layout(h_pad=2.2)
+    figure.tight_layout(h_pad=3.2)
     return save(figure, path)
 
 
-def search_path(path: Path, steps: Sequence[dict[str, float]], search: dict[str, Any], rho: float) -> Path:
+def search_path(path: Path, steps: Sequence[Mapping[str, float]], search: Mapping[str, Any]) -> Path:
     """Accuracy on the known poison against the cutoff, with the share of dampened weights, and where PTN stopped."""
     figure = Figure(figsize=(7, 4.2))
     axis = figure.subplots()
@@ -62,32 +65,41 @@ def search_path(path: Path, steps: Sequence[dict[str, float]], search: dict[str,
     axis.plot(cutoffs, [s["known_poison_accuracy"] for s in steps], "o-", color=BEFORE, markersize=4,
               label="known poison answered with its poisoned label")  # fmt: skip
     axis.plot(cutoffs, [s["dampened"] for s in steps], "--", color=MUTED, label="share of weights dampened")
-    axis.axhline(rho * search["start_accuracy"], color="black", linewidth=0.8, linestyle=":",
-                 label=f"stop at rho = {rho:g} of the victim's {search['start_accuracy']:.0%}")  # fmt: skip
+    axis.axhline(search["rho"] * search["start_accuracy"], color="black", linewidth=0.8, linestyle=":",
+                 label=f"stop at rho = {search['rho']:g} of the victim's {search['start_accuracy']:.0%}")  # fmt: skip
     verdict = "stop" if search["met"] else "gave up"
     axis.plot([search["cutoff"]], [search["known_poison_accuracy"]], "*", color=AFTER, markersize=16,
               label=f"{verdict}: try {search['tries']}, cutoff {search['cutoff']:.3g}")  # fmt: skip
     if all(c > 0 for c in cutoffs):
         axis.set_xscale("log")
+        for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+            ticks(FuncFormatter(lambda value, _: f"{value:.3g}"))
     axis.invert_xaxis()
-    axis.set(xlabel="cutoff alpha on the importance ratio (stronger dampening to the right)", ylabel="share", ylim=(-0.03, 1.05))
+    axis.set(
+        xlabel="cutoff alpha on the importance ratio (stronger dampening to the right)",
+        ylabel="share",
+        ylim=(-0.03, 1.05),
+    )
     axis.legend(fontsize=8, loc="center left")
     axis.spines[["top", "right"]].set_visible(False)
     axis.set_title("PTN: dampen more until the known poison is no longer believed", fontsize=10)
     return save(figure, path)
 
 
-def per_class(path: Path, classes: Sequence[str], before: dict[str, float], after: dict[str, float]) -> Path:
+def per_class(path: Path, classes: Sequence[str], before: Mapping[str, float], after: Mapping[str, float]) -> Path:
     """Clean test accuracy of each class before and after unlearning."""
     figure = Figure(figsize=(max(7.0, 0.32 * len(classes)), 3.6))
     axis = figure.subplots()
     places = torch.arange(len(classes)).numpy()
-    for shift, values, colour, label in ((-0.2, before, BEFORE, "before (victim)"), (0.2, after, AFTER, "after unlearning")):
+    for shift, values, colour, label in (
+        (-0.2, before, BEFORE, "before (victim)"),
+        (0.2, after, AFTER, "after unlearning"),
+    ):
         heights = [values[f"test/class_accuracy/{k}"] for k in range(len(classes))]
         axis.bar(places + shift, heights, 0.4, color=colour, label=f"{label}, mean {values['test/accuracy']:.1%}")
     axis.set_xticks(places, classes, rotation=35, ha="right", fontsize=8)
     axis.set(ylabel="clean test accuracy", ylim=(0, 1.0))
-    axis.legend(fontsize=8, loc="lower right")
+    axis.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.set_title("Per-class accuracy on clean test images", fontsize=10)
+    axis.set_title("Per-class accuracy on clean test images", fontsize=10, pad=24)
     return save(figure, path)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
-SHOWN = {"test/accuracy": "clean accuracy", "trigger/accuracy": "triggered accuracy", "trigger/success": "attack success"}
+SHOWN = {
+    "test/accuracy": "clean accuracy",
+    "trigger/accuracy": "triggered accuracy",
+    "trigger/success": "attack success",
+}
 
 
 def percent(value: float | None) -> str:
@@ -16,9 +22,10 @@ def percent(value: float | None) -> str:
 
 def result_table(result: dict[str, Any]) -> Table:
     """Before and after of one run, with what it cost."""
-    title = " ".join(str(result[k]) for k in ("dataset", "model", "poison", "unlearning"))
-    counts = f"{result['n_poisoned']} poisoned, {result['n_known']} of them known"
-    table = Table(title=f"{title}: {counts}", title_justify="left")
+    counts = f"{result['n_poisoned']} poisoned, {result['n_known']} known"
+    table = Table(
+        title=f"{result['dataset']}, {result['poison']}: {counts}\n{result['unlearning']}", title_justify="left"
+    )
     for column in ("", "before", "after"):
         table.add_column(column, justify="left" if not column else "right", no_wrap=True)
     for key, name in SHOWN.items():
@@ -37,6 +44,17 @@ def result_table(result: dict[str, Any]) -> Table:
     return table
 
 
+def show_result(result: dict[str, Any], folder: Path, uri: str | None, address: str | None) -> None:
+    """The table of a run, and where everything is."""
+    console = Console()
+    console.print(result_table(result))
+    lines = [f"run folder  {folder}"]
+    if address:
+        lines += [f"MLflow      {uri}", f"            `make ui`, then http://127.0.0.1:5000/{address}"]
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False)
+
+
 def sweep_table(rows: Sequence[dict[str, Any]]) -> Table:
     """One line per job of a sweep: ok or failed, and its figures or its error."""
     table = Table(title="Jobs", title_justify="left")
@@ -44,7 +62,12 @@ def sweep_table(rows: Sequence[dict[str, Any]]) -> Table:
         table.add_column(column, overflow="fold")
     for row in rows:
         after = row.get("after", {})
-        figures = [after.get("test/accuracy"), after.get("trigger/success"), row.get("healed"), row.get("accuracy_drop")]
+        figures = [
+            after.get("test/accuracy"),
+            after.get("trigger/success"),
+            row.get("healed"),
+            row.get("accuracy_drop"),
+        ]
         status = row["status"]
         shown = "[green]ok[/green]" if status == "ok" else f"[red]{status}[/red]"
         table.add_row(row["job"], row["overrides"], shown, *map(percent, figures), row.get("error", ""))

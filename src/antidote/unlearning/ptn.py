@@ -109,6 +109,7 @@ class PTN:
             "tries": stop + 1,
             "forwards": len(steps),
             "met": found is not None,
+            "rho": self.rho,
             "start_accuracy": A_0,
             "infinite_ratios": evidence.infinite,
             **{k: steps[stop].get(k) for k in ("known_poison_accuracy", "cutoff", "percentile", "dampened")},

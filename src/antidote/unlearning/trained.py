@@ -56,7 +56,9 @@ class Trained(L.LightningModule):
     def unlearn(self, victim: Victim, split: Split) -> Report:
         device = next(victim.net.parameters()).device
         self.net = self.prepare(victim).train()
-        loader = self.batches(split).but(shuffle=True, batch_size=self.recipe.batch_size, seed=derive(self.seed, "unlearn"))
+        loader = self.batches(split).but(
+            shuffle=True, batch_size=self.recipe.batch_size, seed=derive(self.seed, "unlearn")
+        )
         steps = self.length(split)
         trainer = self.make_trainer(max_steps=steps, max_epochs=math.ceil(steps / len(loader)), logger=False)
         trainer.fit(self, loader)

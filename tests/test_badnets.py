@@ -1,0 +1,163 @@
+"""What BadNets does to data, and what it leaves as it is."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antidote.core import BadInput, Loader, Samples, as_float
+from antidote.poison.badnets import BadNets, Patch, brightest
+
+WHITE = torch.tensor([1.0, 0.5, 0.25])
+
+
+def poisoned(data, rate=0.1, target_class=0, size=3, seed=0):
+    def no_surrogate():
+        raise AssertionError("BadNets needs no clean model")
+
+    return BadNets(rate, target_class, size, seed).poison(data, no_surrogate)
+
+
+@pytest.mark.parametrize(("rate", "n"), [(0.1, 6), (0.05, 3), (0.02, 1), (0.06, 4), (1.0, 60)])  # 0.02*60=1.2, 3.6
+def test_the_rate_is_a_share_of_all_training_samples(tiny, rate, n):
+    assert len(poisoned(tiny, rate).indices) == n
+
+
+def test_indices_are_sorted_and_unique(tiny):
+    rows = poisoned(tiny, 0.5).indices
+    assert torch.equal(rows, rows.unique(sorted=True))
+
+
+def test_another_seed_draws_other_rows(tiny):
+    assert not torch.equal(poisoned(tiny, 0.2).indices, poisoned(tiny, 0.2, seed=1).indices)
+
+
+def test_a_smaller_rate_of_the_same_seed_is_inside_a_larger_one(tiny):
+    assert set(poisoned(tiny, 0.1).indices.tolist()) < set(poisoned(tiny, 0.5).indices.tolist())
+
+
+def test_all_classes_are_drawn_from_the_target_class_included(tiny):
+    assert set(tiny.train.y[poisoned(tiny, 0.5).indices].tolist()) == {0, 1, 2, 3}
+
+
+def test_labels_become_the_target_class_at_the_indices_and_nowhere_else(tiny):
+    left = poisoned(tiny, 0.3, target_class=2)
+    expected = [2 if row in left.indices.tolist() else row % 4 for row in range(60)]
+    assert left.train.y.tolist() == expected
+
+
+def test_the_clean_labels_are_kept(tiny):
+    poisoned(tiny, 1.0)
+    assert tiny.train.y.tolist() == [row % 4 for row in range(60)]
+
+
+def test_the_stored_images_are_not_changed(tiny):
+    before = tiny.train.x.clone()
+    assert torch.equal(poisoned(tiny).train.x, before)
+
+
+def seen(left, rows=None, augment=None):
+    """Training images as a training step sees them."""
+    rows = torch.arange(60) if rows is None else rows
+    return torch.cat([x for x, _ in Loader(left.train, rows, 7, augment=augment, view=left.view)])
+
+
+def test_the_view_stamps_the_bottom_right_corner_of_poisoned_rows_and_nothing_else(tiny):
+    left, expected, value = poisoned(tiny), as_float(tiny.train.x).clone(), brightest(tiny)
+    for row in left.indices:
+        for channel in range(3):
+            for y in (9, 10, 11):
+                for x in (9, 10, 11):
+                    expected[row, channel, y, x] = value[channel]
+    assert torch.equal(seen(left), expected)
+
+
+def test_rows_are_stamped_by_id_and_not_by_place_in_the_batch(tiny):
+    left = poisoned(tiny)
+    rows = torch.randperm(60, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(seen(left, rows), seen(left)[rows])
+
+
+def test_the_stamp_comes_after_augmentation(tiny):
+    left = poisoned(tiny)
+    black = seen(left, left.indices, augment=lambda x, generator: torch.zeros_like(x))
+    assert torch.equal(black[:, :, 9:, 9:], brightest(tiny).view(1, 3, 1, 1).expand(6, 3, 3, 3))
+    assert not black[:, :, :9].any()
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=6), st.integers(1, 5))
+def test_a_patch_leaves_its_input_as_it_was(mask, size):
+    x = torch.full((len(mask), 3, 5, 5), 0.125)
+    Patch(torch.tensor(mask), size, WHITE)(x, torch.arange(len(mask)))
+    assert (x == 0.125).all()
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=6), st.integers(1, 5))
+def test_a_patch_covers_size_times_size_pixels_of_masked_rows(mask, size):
+    stamped = Patch(torch.tensor(mask), size, WHITE)(torch.zeros(len(mask), 3, 5, 5), torch.arange(len(mask)))
+    assert stamped.ne(0).sum((1, 2, 3)).tolist() == [3 * size * size * masked for masked in mask]
+
+
+def test_both_probes_bear_the_true_labels(tiny):
+    for name, probe in poisoned(tiny, target_class=3).probes.items():
+        assert torch.equal(torch.cat([y for _, y in probe.loader]), tiny.test.y), name
+
+
+def test_the_trigger_probe_stamps_all_test_images_and_the_test_probe_none(tiny):
+    probes, clean = poisoned(tiny).probes, as_float(tiny.test.x)
+    stamped = torch.cat([x for x, _ in probes["trigger"].loader])
+    assert torch.equal(torch.cat([x for x, _ in probes["test"].loader]), clean)
+    assert torch.equal(stamped[:, :, 9:, 9:], brightest(tiny).view(1, 3, 1, 1).expand(24, 3, 3, 3))
+    assert torch.equal(stamped[:, :, :9], clean[:, :, :9])
+    assert torch.equal(stamped[:, :, :, :9], clean[:, :, :, :9])
+
+
+def test_test_images_are_not_augmented(tiny):
+    shifted = replace(tiny, augment=lambda x, generator: x + 1)
+    assert all((x <= 1).all() for x, _ in poisoned(shifted).probes["test"].loader)
+
+
+def with_pixels(data, *values):
+    """The data with one black training image whose first pixel has these channel values."""
+    x = torch.zeros(1, 3, 12, 12, dtype=torch.uint8)
+    x[0, :, 0, 0] = torch.tensor(values)
+    return replace(data, train=Samples(x, torch.zeros(1, dtype=torch.int64)))
+
+
+def test_the_trigger_of_cifar_10_is_the_references(tiny):
+    # green is the darkest relative to its spread: (1 - 0.4822) / 0.2435 = 2.1264887
+    value = brightest(with_pixels(tiny, 255, 255, 255))
+    torch.testing.assert_close((value - tiny.mean) / tiny.std, torch.full((3,), 2.1264887), rtol=0, atol=1e-6)
+    # 2.1264887 * (0.2470, 0.2435, 0.2616) + (0.4914, 0.4822, 0.4465)
+    torch.testing.assert_close(value, torch.tensor([1.0166, 1.0, 1.0028]), rtol=0, atol=5e-5)
+
+
+def test_the_trigger_is_the_largest_normalised_pixel_of_any_channel(tiny):
+    # red (204/255 - 0.4914) / 0.2470 = 1.249; green (127.5/255...) is lower: (51/255 - 0.4822) < 0; blue alike
+    value = brightest(with_pixels(tiny, 204, 51, 51))
+    assert value.tolist() == pytest.approx([0.8, 0.4822 + 0.3086 / 0.2470 * 0.2435, 0.4465 + 0.3086 / 0.2470 * 0.2616])
+
+
+@pytest.mark.parametrize("rate", [0, -0.1, 1.01])
+def test_a_rate_outside_0_to_1_is_refused(rate):
+    with pytest.raises(BadInput, match=rf"poison\.rate={rate} is not in \(0, 1\]"):
+        BadNets(rate, 0, 3, 0)
+
+
+def test_a_rate_too_small_for_one_sample_is_refused(tiny):
+    with pytest.raises(BadInput, match="is no sample"):
+        poisoned(tiny, rate=0.001)
+
+
+@pytest.mark.parametrize("target_class", [-1, 4])
+def test_a_target_class_that_does_not_exist_is_refused(tiny, target_class):
+    with pytest.raises(BadInput, match="classes 0 to 3"):
+        poisoned(tiny, target_class=target_class)
+
+
+@pytest.mark.parametrize("size", [0, 13])
+def test_a_patch_without_pixels_or_beyond_the_image_is_refused(tiny, size):
+    with pytest.raises(BadInput, match=rf"poison\.size={size}"):
+        poisoned(tiny, size=size)

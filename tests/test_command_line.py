@@ -1,0 +1,175 @@
+"""What a user of `python run.py` sees: output, files, exit status, and one sentence for each mistake."""
+
+import json
+
+import pytest
+from mlflow import MlflowClient
+from safetensors.torch import load_file
+
+SMALL = ["dataset=digits", "model.net.width=0.125", "recipe.epochs=1", "threads=1"]
+NUMBERS = {"poison_rate", "n_poisoned", "n_known", "healed", "healed_raw", "accuracy_drop", "sample_gradients", "seed"}
+NAMES = {"config_hash", "dataset", "model", "poison", "unlearning", "status"}
+FILES = {"result.json", "victim.safetensors", "unlearned.safetensors", "poison.npz", "config.yaml", "run.log"}
+PICTURES = {"samples.png", "per_class.png", "ptn_path.png"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("command_line")
+
+
+@pytest.fixture(scope="module")
+def default(cli, place):
+    """One run with nothing changed but data and size, started in an empty folder: (process, run folder)."""
+    (place / "empty").mkdir()
+    done = cli(*SMALL, f"output={place}/multirun", cwd=place / "empty")
+    return done, next((place / "multirun/single").iterdir())
+
+
+@pytest.fixture(scope="module")
+def sweep(cli, place, default):
+    """Two jobs of which the second cannot work: (process, sweep folder)."""
+    folder = place / "sweep"
+    done = cli("-m", *SMALL, "poison.target_class=0,99", f"output={place}/multirun", f"hydra.sweep.dir={folder}")
+    return done, folder
+
+
+def test_a_run_ends_with_status_0(default):
+    assert default[0].returncode == 0, default[0].stderr
+
+
+def test_a_run_prints_its_figures_and_where_they_are(default):
+    done, folder = default
+    for line in ("clean accuracy", "triggered accuracy", "attack success", "poison healed", "PTN tries", "seconds"):
+        assert line in done.stdout
+    assert f"run folder  {folder}" in done.stdout
+    assert f"MLflow      sqlite:///{folder.parents[1]}/mlflow.db" in done.stdout
+
+
+def test_a_run_leaves_its_files(default):
+    assert {p.name for p in default[1].iterdir() if p.stat().st_size} >= FILES | PICTURES
+
+
+def test_a_picture_is_a_picture(default):
+    assert {p.name for p in default[1].glob("*.png") if p.read_bytes().startswith(b"\x89PNG")} == PICTURES
+
+
+def test_a_model_file_holds_the_net_without_training_state(default):
+    victim, unlearned = (load_file(default[1] / f"{name}.safetensors") for name in ("victim", "unlearned"))
+    assert victim.keys() == unlearned.keys()
+    assert "fc.weight" in victim
+
+
+def test_a_run_writes_nothing_outside_its_output_folder(default, place):
+    assert not list((place / "empty").iterdir())
+
+
+def test_result_json_has_the_promised_keys(default):
+    result = json.loads((default[1] / "result.json").read_text())
+    assert result.keys() >= NUMBERS | NAMES | {"before", "after", "seconds", "search"}
+    assert result["before"].keys() == result["after"].keys()
+    assert result["before"].keys() >= {"test/accuracy", "trigger/accuracy", "trigger/success", "trigger/accuracy_all"}
+    assert result["seconds"].keys() == {"fit", "unlearn", "evaluate"}
+    assert result["search"].keys() >= {"tries", "met", "cutoff", "percentile"}
+    assert all(isinstance(result[key], int | float) for key in NUMBERS)
+    assert all(isinstance(result[key], str) for key in NAMES)
+
+
+def test_a_failing_job_of_a_sweep_does_not_harm_the_others(sweep):
+    results = [json.loads((sweep[1] / job / "result.json").read_text()) for job in "01"]
+    assert [result["status"] for result in results] == ["ok", "failed"]
+    assert "poison.target_class=99 does not exist" in results[1]["error"]
+
+
+def test_a_sweep_with_a_failed_job_ends_with_status_1(sweep):
+    assert sweep[0].returncode == 1
+
+
+def test_a_sweep_ends_with_a_table_of_all_jobs(sweep):
+    rows = {line.split("│")[1].strip(): line for line in sweep[0].stdout.splitlines() if line.count("│") > 5}
+    assert "poison.target_class=0 " in rows["0"]
+    assert " ok " in rows["0"]
+    assert "poison.target_class=99 " in rows["1"]
+    assert " failed " in rows["1"]
+    assert "1 ok, 1 failed" in sweep[0].stdout
+
+
+def test_only_a_failed_job_leaves_a_traceback(sweep):
+    assert not (sweep[1] / "0/traceback.txt").exists()
+    assert "BadInput: poison.target_class=99" in (sweep[1] / "1/traceback.txt").read_text()
+
+
+def test_mlflow_tells_failed_jobs_from_finished_ones(sweep, place):
+    client = MlflowClient(f"sqlite:///{place}/multirun/mlflow.db")
+    experiment = client.get_experiment_by_name("antidote").experiment_id
+    found = {run.data.params["poison.target_class"]: run for run in client.search_runs([experiment])}
+    assert {target: run.info.status for target, run in found.items()} == {"0": "FINISHED", "99": "FAILED"}
+    assert "poison.target_class=99 does not exist" in found["99"].data.tags["error"]
+
+
+def test_help_does_not_import_torch(cli):
+    done = cli("--help", python=["-X", "importtime"])
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert done.returncode == 0
+    assert "hydra" in imported
+    assert not imported & {"torch", "lightning", "mlflow", "matplotlib"}
+
+
+def test_help_lists_the_options_of_every_group(cli):
+    printed = cli("--help").stdout
+    assert all(option in printed for option in ("xlf_ptn", "badnets", "fashion_mnist", "10pct", "resnet9", "smoke"))
+
+
+def test_an_unknown_option_is_refused_with_the_valid_ones(cli):
+    done = cli("unlearning=foo")
+    assert done.returncode != 0
+    assert all(option in done.stderr for option in ("foo", "xlf_ptn", "retrain", "finetune"))
+
+
+def test_an_unknown_key_is_refused_by_its_name(cli):
+    done = cli("poison.rat=0.1")
+    assert done.returncode != 0
+    assert "rat" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("mistake", ["poison.rate=0", "victim=/no/such/file"])
+def test_bad_input_ends_in_one_line_without_a_traceback(cli, tmp_path, mistake):
+    done = cli(*SMALL, "logger=none", f"output={tmp_path}", mistake)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {mistake}")
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stdout
+
+
+MISTAKES = {
+    "poison.rate=0": "poison.rate=0 is not in (0, 1]",
+    "poison.rate=0.0001": "is no sample; raise the rate",
+    "poison.target_class=99": "poison.target_class=99 does not exist: the data set has classes 0 to 9",
+    "poison.size=17": "poison.size=17 is larger than the images (16 pixels)",
+    "poison=none": "the forget set is empty",
+    "discovery.share=1.5": "discovery.share=1.5 is not in (0, 1]",
+    "discovery=one discovery.count=15": "discovery asks for 15 known samples but only 14",
+    "discovery.count=3": "discovery.share=0.1 and discovery.count=3: give one of the two",
+    "discovery=ids": "discovery.ids is empty",
+    "discovery=ids discovery.ids=[1438]": "discovery names sample 1438 but the ids go from 0 to 1437",
+    "dataset=image_folder": "dataset.folder=None has no train/ and test/",
+    "dataset=fashion_mnist dataset.download=false dataset.folder=/no": "dataset=digits works offline",
+    "dataset.limit=0": "dataset.limit=0 keeps no training sample",
+    "dataset.upscale=1": "ResNet9 cannot take images of shape (1, 8, 8)",
+    "recipe.steps=5": "recipe.epochs=1 and recipe.steps=5: give one of the two",
+    "recipe.epochs=0": "a recipe of length 0 trains nothing",
+    "unlearning.strategy=foo": "unlearning.strategy=foo is unknown; choose scan or bisect",
+    "unlearning.rho=1": "unlearning.rho=1 is not in [0, 1)",
+    "cache=foo": "cache=foo is unknown; choose on, off, refresh",
+    "trainer.precision=foo": "the Trainer refuses its settings",
+    "victim=/no/such/file": "victim=/no/such/file is not a file",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_answered_with_a_sentence(run, mistake):
+    with pytest.raises(SystemExit, match=r"^error: ") as stop:
+        run(*mistake.split())
+    assert MISTAKES[mistake] in stop.value.code
+    assert "\n" not in stop.value.code
