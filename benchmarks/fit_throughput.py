@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from antidote.core import Data, Loader, Poison
+from antidote.memory import keep_freed_memory
 from antidote.model.celu import CELU
 
 ROOT = Path(__file__).parent.parent
@@ -76,6 +77,7 @@ class Bench:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             self.cfg = compose("config", overrides=["progress=false", f"data_folder={ROOT / 'data'}", *overrides])
         self.steps = steps + WARM_UP
+        keep_freed_memory()
         torch.set_num_threads(self.cfg.threads or torch.get_num_threads())
         self.data: Data = instantiate(self.cfg.dataset)
         self.poison: Poison = instantiate(self.cfg.poison).poison(self.data, lambda: nn.Identity())

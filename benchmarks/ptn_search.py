@@ -3,25 +3,29 @@
     python benchmarks/ptn_search.py --parameters 36500000 --tries 100
 
 The net is an MLP whose forward is cheap, the importances are random with exact zeros among them, and rho = 0 is never
-met, so that every try is made. The obvious way is Potion's published code, told in docs/methods.md: each try reads the
-importances back from pickle files, copies the victim, takes numpy's percentile over all ratios and edits layer by
-layer. (Its unused per-layer mean, deviation and median are left out, in its favour.) It is timed on some of the tries,
-spread over the whole path, and scaled. On these both ways must agree: cutoff, every weight's bits, and accuracy.
+met, so every try is made. The obvious way is that of Potion's published code: each try reads the importances back from
+pickle files, copies the victim, takes numpy's percentile over all ratios and edits layer by layer (its unused mean,
+deviation and median of each layer are left out, in its favour). It is timed on some tries, spread over the whole path,
+and scaled. On these both ways must agree in cutoff, accuracy and, bit by bit, weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import math
+import os
 import pickle
 import resource
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as run.py does
 
 import numpy as np
 import torch
@@ -29,7 +33,7 @@ from torch import Tensor, nn
 
 from antidote.core import Loader, Samples, Split, accuracy, generator
 from antidote.unlearning.cutoff import Percentile
-from antidote.unlearning.evidence import Evidence
+from antidote.unlearning.evidence import Weights
 from antidote.unlearning.objective import norm
 from antidote.unlearning.ptn import PTN
 from antidote.unlearning.weight_editor import WeightEditor
@@ -49,59 +53,60 @@ class Timed(nn.Sequential):
         return logits
 
 
-class Stopwatch:
-    """`with Stopwatch() as watch`: the block's wall seconds without those of the forwards, in `watch.seconds`."""
-
-    def __enter__(self) -> Stopwatch:
-        self.began, self.forwards = time.perf_counter(), Timed.spent
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.seconds = time.perf_counter() - self.began - (Timed.spent - self.forwards)
-
-
-class Keeps(WeightEditor):
-    """A weight editor that lets the comparison see its evidence."""
-
-    evidence: Evidence
-
-    def measure(self, net: nn.Module, split: Split) -> Evidence:
-        self.evidence = super().measure(net, split)
-        return self.evidence
+def clock() -> float:
+    """Seconds that stand still during forwards."""
+    return time.perf_counter() - Timed.spent
 
 
 def mlp(parameters: int) -> Timed:
-    """Four hidden layers, as wide as the number of parameters asks for: 3 h^2 + (inputs + 4 + classes) h + classes."""
+    """Four hidden layers of the width h that makes 3 h^2 + (inputs + 4 + classes) h + classes parameters."""
     b = INPUTS + 4 + CLASSES
     h = round((math.sqrt(b * b + 12 * (parameters - CLASSES)) - b) / 6)
-    widths = [INPUTS, h, h, h, h]
-    hidden = [m for i, o in zip(widths, widths[1:], strict=False) for m in (nn.Linear(i, o), nn.ReLU())]
+    hidden = [m for i, o in itertools.pairwise([INPUTS, h, h, h, h]) for m in (nn.Linear(i, o), nn.ReLU())]
     return Timed(*hidden, nn.Linear(h, CLASSES)).requires_grad_(False)
 
 
-def importances(net: nn.Module, coin: torch.Generator) -> dict[str, Tensor]:
+def importances(net: nn.Module, coin: torch.Generator) -> dict[str, Weights]:
     """Lognormal I_r and I_f / I_r, with about one weight in a thousand each of 0/0, x/0 and 0/x."""
-    made = {}
+    made: dict[str, Weights] = {"I_f": {}, "I_r": {}}
     for name, w in net.named_parameters():
         I_r = torch.empty_like(w).log_normal_(-9, 2, generator=coin)
         I_f = torch.empty_like(w).log_normal_(0, 1.5, generator=coin).mul_(I_r)
         u = torch.empty_like(w).uniform_(generator=coin)
         I_r[u < 0.002] = 0
         I_f[(u < 0.001) | ((u > 0.002) & (u < 0.003))] = 0
-        made |= {f"I_f/{name}": I_f, f"I_r/{name}": I_r}
+        made["I_f"][name], made["I_r"][name] = I_f, I_r
     return made
 
 
-def world(tensors: dict[str, Tensor], coin: torch.Generator) -> Split:
+def world(measured: dict[str, Weights], coin: torch.Generator) -> Split:
     """Known poison of all labels, so that no net is wrong about all of it, and a rest that nothing reads."""
     samples = Samples(torch.randn(KNOWN, INPUTS, generator=coin), torch.arange(KNOWN) % CLASSES)
-    known, rest = Loader(samples, torch.arange(KNOWN)), Loader(samples, torch.arange(TRAIN - KNOWN))
-    return Split(known, rest, lambda parts, work: (tensors, 0.0))
+    flat = {f"{which}/{name}": t for which, weights in measured.items() for name, t in weights.items()}
+    known, rest = (Loader(samples, torch.arange(n)) for n in (KNOWN, TRAIN - KNOWN))
+    return Split(known, rest, lambda parts, work: (flat, 0.0))
+
+
+def ours(net: Timed, split: Split, tries: int) -> tuple[float, list[dict[str, float]], Callable[[int], float]]:
+    """(seconds of the search, its tries, a function that edits `net` as try t did and returns the pressure)"""
+    how: dict[str, Any] = {"batch_size": 512, "denominator": "retain", "weighting": "batches", "augment": False}
+    editor = WeightEditor(norm, 1, Percentile(), 1.0, seed=0, **how)
+    ptn = PTN(editor, 0.0, 25, 1.1, tries, None, "scan", augment=False, seed=0)
+    victim: Any = SimpleNamespace(net=copy.deepcopy(net))
+    began = clock()
+    steps = ptn.unlearn(victim, split).steps
+    seconds = clock() - began
+    evidence = editor.measure(net, split)
+
+    def edit(t: int) -> float:
+        return editor.edit(net, evidence, ptn.pressure(evidence.frac, t))["pressure"]
+
+    return seconds, steps, edit
 
 
 @torch.no_grad()
-def obvious_try(victim: nn.Module, files: dict[str, Path], frac: float) -> tuple[nn.Module, float]:
-    """One try as published; (edited copy, cutoff). `np.log` and not `math.log`: numpy rounds a plain float p to float32."""
+def obvious(victim: nn.Module, files: dict[str, Path], frac: float) -> tuple[nn.Module, float]:
+    """One try as published: (edited copy, cutoff). np.log because numpy rounds p to float32 if it is a plain float."""
     I_f, I_r = (pickle.loads(files[which].read_bytes()) for which in ("I_f", "I_r"))
     net = copy.deepcopy(victim)
     ratios = []
@@ -118,60 +123,11 @@ def obvious_try(victim: nn.Module, files: dict[str, Path], frac: float) -> tuple
     return net, alpha
 
 
-def save(tensors: dict[str, Tensor], folder: Path) -> dict[str, Path]:
-    files = {which: folder / f"{which}.pkl" for which in ("I_f", "I_r")}
-    for which, path in files.items():
-        mine = {key.removeprefix(f"{which}/"): t for key, t in tensors.items() if key.startswith(which)}
-        path.write_bytes(pickle.dumps(mine))
-    return files
-
-
-@dataclass
-class Search:
-    """A search by PTN and all that is needed to go back to one of its tries."""
-
-    net: nn.Module
-    editor: Keeps
-    ptn: PTN
-    known: Loader
-    steps: list[dict[str, float]]
-    seconds: float
-
-    def pressure(self, t: int) -> float:
-        return self.ptn.pressure(self.editor.evidence.frac, t)
-
-    def agrees(self, t: int, net: nn.Module, alpha: float) -> bool:
-        """Whether try t had this cutoff, the accuracy of this net and, bit by bit, its weights."""
-        step = self.steps[t]
-        self.editor.edit(self.net, self.editor.evidence, self.pressure(t))
-        pairs = zip(self.net.parameters(), net.parameters(), strict=True)
-        same = all(torch.equal(a.view(torch.int32), b.view(torch.int32)) for a, b in pairs)
-        close = math.isclose(step["cutoff"], alpha, rel_tol=1e-6)
-        return same and close and step["known_poison_accuracy"] == accuracy(net, self.known)
-
-
-def ours(net: Timed, split: Split, tries: int) -> Search:
-    how: dict[str, Any] = {"batch_size": 512, "denominator": "retain", "weighting": "batches", "augment": False}
-    editor = Keeps(norm, 1, Percentile(), 1.0, seed=0, **how)
-    ptn = PTN(editor, 0.0, 25, 1.1, tries, None, "scan", augment=False, seed=0)
-    victim: Any = SimpleNamespace(net=net)
-    with Stopwatch() as watch:
-        report = ptn.unlearn(victim, split)
-    return Search(net, editor, ptn, split.forget, report.steps, watch.seconds)
-
-
-def obvious(victim: Timed, tensors: dict[str, Tensor], search: Search, tries: list[int]) -> tuple[float, bool]:
-    """(seconds per try without forwards, whether every one of `tries` agrees with the search)"""
-    seconds, same = 0.0, True
-    with tempfile.TemporaryDirectory() as folder:
-        files = save(tensors, Path(folder))
-        for t in tries:
-            with Stopwatch() as watch:
-                net, alpha = obvious_try(victim, files, search.pressure(t))
-                accuracy(net, search.known)
-            seconds += watch.seconds
-            same &= search.agrees(t, net, alpha)
-    return seconds / len(tries), same
+def agree(step: dict[str, float], net: nn.Module, other: nn.Module, alpha: float, known: Loader) -> bool:
+    weights = zip(net.parameters(), other.parameters(), strict=True)
+    same = all(torch.equal(a.view(torch.int32), b.view(torch.int32)) for a, b in weights)
+    close = math.isclose(step["cutoff"], alpha, rel_tol=1e-6)
+    return same and close and step["known_poison_accuracy"] == accuracy(other, known)
 
 
 def peak() -> float:
@@ -179,31 +135,40 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def compare(parameters: int, tries: int, some: int) -> bool:
+    """Prints both costs and their ratio; whether both ways agree."""
+    coin = generator(0, "benchmark")
+    net = mlp(parameters)
+    measured = importances(net, coin)
+    split, memory = world(measured, coin), peak()
+    seconds, steps, edit = ours(net, split, tries)
+    print(f"{sum(w.numel() for w in net.parameters()):,} parameters, {torch.get_num_threads()} threads, {tries} tries")
+    print(f"ours     {seconds:8.2f} s without forwards; peak memory {memory:.2f} GB before, {peak():.2f} GB after")
+    victim, spent, same = copy.deepcopy(net), 0.0, len(steps) == tries
+    with tempfile.TemporaryDirectory() as folder:
+        files = {which: Path(folder, f"{which}.pkl") for which in measured}
+        for which, path in files.items():
+            path.write_bytes(pickle.dumps(measured[which]))
+        for t in np.linspace(0, tries - 1, some).round().astype(int):
+            pressure, began = edit(t), clock()
+            other, alpha = obvious(victim, files, pressure)
+            spent += clock() - began
+            same &= agree(steps[t], net, other, alpha, split.forget)
+    print(f"obvious  {spent / some * tries:8.2f} s without forwards, scaled from {some} tries of {spent / some:.2f} s")
+    print(f"ratio    {seconds / spent * some / tries:8.4f}   (target: below 0.1)")
+    print(f"weights dampened: {steps[0]['dampened']:.2%} in the first try, {steps[-1]['dampened']:.2%} in the last")
+    return same
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parameters", type=int, default=36_500_000, help="of the net; default: a WRN-28-10's")
+    parser.add_argument("--parameters", type=int, default=36_500_000, help="of the net; default: as a WRN-28-10")
     parser.add_argument("--tries", type=int, default=100)
-    parser.add_argument("--obvious-tries", type=int, default=10, help="how many of them are timed the obvious way")
+    parser.add_argument("--obvious-tries", type=int, default=10, help="how many of them the obvious way is timed on")
     args = parser.parse_args()
-    coin = generator(0, "benchmark")
-    net = mlp(args.parameters)
-    victim, tensors = copy.deepcopy(net), importances(net, coin)
-    split = world(tensors, coin)
-    before = peak()
-    search = ours(net, split, args.tries)
-    after = peak()
-    chosen = sorted({round(t) for t in np.linspace(0, args.tries - 1, args.obvious_tries)})
-    per_try, same = obvious(victim, tensors, search, chosen)
-    count = sum(w.numel() for w in net.parameters())
-    print(f"{count:,} parameters, {len(search.steps)} tries, {torch.get_num_threads()} threads; forwards not counted")
-    print(f"ours      {search.seconds:8.2f} s for the whole search; peak memory {before:.2f} GB before, {after:.2f} GB after")
-    print(f"obvious   {per_try * args.tries:8.2f} s = {args.tries} x {per_try:.2f} s, from {len(chosen)} tries")
-    print(f"RATIO     {search.seconds / (per_try * args.tries):8.4f} ours / obvious (target: below 0.1)")
-    shares = [search.steps[t]["dampened"] for t in (0, -1)]
-    print(f"weights dampened: {100 * shares[0]:.3f} % in the first try, {100 * shares[1]:.1f} % in the last")
-    print(f"cutoffs to 1e-6, weights bit by bit and accuracies are the same on those tries: {'yes' if same else 'NO'}")
-    if not same or len(search.steps) != args.tries:
+    if not compare(args.parameters, args.tries, args.obvious_tries):
         raise SystemExit("error: the two ways differ, so their times cannot be compared")
+    print("both ways agree: cutoffs to 1e-6, accuracies, and weights bit by bit")
 
 
 if __name__ == "__main__":

@@ -1,61 +1,84 @@
-"""What the tests share: an environment without telemetry; `run` and `cli`, a whole run in this or another process."""
+"""What the tests share: an environment without telemetry; whole runs, in this or another process."""
 
 import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):  # before anything imports mlflow; subprocesses inherit it
     os.environ[name] = "true"
 
+settings.register_profile("antidote", deadline=None)  # a busy machine is no failure
+settings.load_profile("antidote")
+
 ROOT = Path(__file__).parents[1]
-SMALL = ["dataset=digits", "model.net.width=0.125", "recipe.epochs=1", "progress=false"]
+SMALL = ["dataset=digits", "dataset.limit=600", "model.net.width=0.125", "recipe.epochs=1", "threads=1"]
 
 
 class Left(dict):
-    """A run's result.json, with the folder it lies in."""
+    """A run's result.json, with the folder it lies in and what Hydra was told."""
 
     folder: Path
+    objective: float
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """`run(*overrides)` goes the route of `python run.py SMALL overrides`, on one thread and without MLflow.
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Threads cost such small tensors more than they give."""
+    if "torch" in sys.modules:  # imported by whichever test needs it
+        sys.modules["torch"].set_num_threads(1)
 
-    `small=[]` leaves the shrinking to the caller. All runs of a test share its cache; every run has its own folder.
+
+@pytest.fixture(scope="session")
+def small():
+    """Overrides for a run of a second."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def launch():
+    """`launch(place, *overrides)` goes the route of `python run.py SMALL overrides` and writes below `place` only.
+
+    No MLflow, unless overridden; `small=[]` leaves the shrinking to the caller. Runs of one place share its cache; every
+    run has its own folder.
     """
     from hydra import compose, initialize_config_dir
     from hydra.core.hydra_config import HydraConfig
-    from matplotlib.figure import Figure
     from omegaconf import open_dict
 
     from antidote.pipeline import main
 
-    # drawing is most of a tiny run; test_command_line.py looks at real pictures
-    monkeypatch.setattr(Figure, "tight_layout", lambda *a, **k: None)
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **k: Path(path).touch())
-    done = []
-
-    def run(*overrides, small=SMALL):
-        folder = tmp_path / f"run{len(done)}"
+    def launch(place, *overrides, small=SMALL):
+        folder = place / f"run{len(list(place.glob('run*')))}"
         folder.mkdir()
-        done.append(folder)
-        places = [f"output={tmp_path}/output", f"data_folder={tmp_path}/data", f"hydra.runtime.output_dir={folder}"]
-        fixed = ["logger=none", "threads=1", f"hydra.runtime.cwd={ROOT}", "hydra.mode=RUN"]
+        places = [f"output={place}/output", f"data_folder={place}/data", f"hydra.runtime.output_dir={folder}"]
+        fixed = ["logger=none", "progress=false", f"hydra.runtime.cwd={ROOT}", "hydra.mode=RUN"]
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             cfg = compose("config", [*small, *fixed, *places, *overrides], return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
         with open_dict(cfg):
             del cfg["hydra"]
-        main(cfg)
+        objective = main(cfg)
         left = Left(json.loads((folder / "result.json").read_text()))
-        left.folder = folder
+        left.folder, left.objective = folder, objective
         return left
 
-    return run
+    return launch
+
+
+@pytest.fixture
+def run(launch, tmp_path, monkeypatch):
+    """`run(*overrides)`: `launch` below tmp_path with empty pictures, since drawing is most of a tiny run."""
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "tight_layout", lambda *a, **k: None)
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **k: Path(path).touch())
+    return partial(launch, tmp_path)
 
 
 @pytest.fixture
@@ -75,12 +98,11 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def cli():
-    """`cli(*arguments)` is `python run.py arguments`, with both output streams kept; `env` adds to the environment."""
+    """`cli(*arguments, **environment)` is `python run.py arguments`, with both output streams kept."""
 
-    def cli(*arguments, cwd=ROOT, python=(), env=None):
+    def cli(*arguments, cwd=ROOT, python=(), **environment):
         command = [sys.executable, *python, ROOT / "run.py", *arguments]
-        # a wide terminal, so that rich cuts no table; one thread each, because tests share the cores
-        environment = os.environ | {"COLUMNS": "400", "OMP_NUM_THREADS": "1"} | (env or {})
+        environment = os.environ | {"COLUMNS": "400"} | environment  # a wide terminal, so that rich folds no table
         return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
     return cli

@@ -1,5 +1,6 @@
 """The victim: what it starts from, what it refuses."""
 
+import copy
 from dataclasses import replace
 from functools import partial
 
@@ -101,20 +102,40 @@ def test_a_victim_is_restored_from_its_own_file(tiny, stored):
     assert same(victim.net, net)
 
 
-def test_another_nets_file_is_refused(tiny, stored):
-    with pytest.raises(BadInput, match="does not fit ResNet9"):
+def test_another_nets_file_is_refused_with_the_first_difference(tiny, stored):
+    # 0.1 and 0.2 of 64 channels
+    with pytest.raises(BadInput, match=r"another net than ResNet9.*conv1\.0\.weight \(\(6, 3, 3, 3\).*\(13, 3, 3, 3\)"):
         classifier(tiny, width=0.2).restore(stored[1])
 
 
 def test_a_net_with_other_classes_is_refused(tiny, stored):
-    with pytest.raises(BadInput, match="does not fit ResNet9"):
+    with pytest.raises(BadInput, match=r"differ: 1, first fc\.weight"):
         classifier(replace(tiny, classes=("a", "b"))).restore(stored[1])
 
 
 def test_a_file_that_holds_no_weights_is_refused(tiny, tmp_path):
     (tmp_path / "victim.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(BadInput, match="does not fit ResNet9"):
+    with pytest.raises(BadInput, match="is not a safetensors file"):
         classifier(tiny).restore(tmp_path / "victim.safetensors")
+
+
+@pytest.mark.parametrize(
+    "change", [lambda state: state.pop("fc.weight"), lambda state: state.update(extra=torch.ones(1))]
+)
+def test_a_file_with_a_tensor_missing_or_too_many_is_refused(tiny, stored, change):
+    state = dict(stored[0].state_dict())
+    change(state)
+    save_file(state, stored[1])
+    with pytest.raises(BadInput, match="absent"):
+        classifier(tiny).restore(stored[1])
+
+
+def test_a_refused_file_leaves_the_net_as_it_was(tiny, stored):
+    victim = classifier(replace(tiny, classes=("a", "b")))
+    before = copy.deepcopy(victim.net)
+    with pytest.raises(BadInput):
+        victim.restore(stored[1])
+    assert same(victim.net, before)
 
 
 def test_a_missing_file_is_refused(tiny, tmp_path):

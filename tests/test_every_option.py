@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from numpy.random import default_rng
+from omegaconf import OmegaConf, open_dict
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = sorted(p.relative_to(ROOT / "conf").with_suffix("").as_posix() for p in (ROOT / "conf").glob("*/*.yaml"))
-SHORT = ["dataset=digits", "recipe.epochs=null", "recipe.steps=10", "progress=false"]
+SHORT = ["dataset=digits", "dataset.limit=300", "recipe.epochs=null", "recipe.steps=10", "threads=1"]
 EASY = ["poison.rate=0.1", "poison.target_class=1"]
 
 
@@ -50,6 +53,17 @@ NEEDS = {
 REFUSED = {} if torch.cuda.is_available() else {"trainer/gpu": "trainer=gpu finds no GPU; use trainer=cpu"}
 
 
+def composed(*overrides: str) -> tuple[dict, dict]:
+    """(the resolved config, the grid of its sweep)"""
+    runtime = [f"hydra.runtime.{name}=/nowhere" for name in ("cwd", "output_dir")]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("config", [*overrides, *runtime], return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    with open_dict(cfg):
+        grid = cfg.pop("hydra").sweeper.params
+    return OmegaConf.to_container(cfg, resolve=True), dict(grid or {})
+
+
 def overrides(option: str, folder: Path) -> list[str]:
     """The smallest run that has this option in it."""
     group, name = option.split("/")
@@ -58,15 +72,61 @@ def overrides(option: str, folder: Path) -> list[str]:
     return [*SHORT, *small, f"{group}={name}", *(need(folder) if callable(need) else need)]
 
 
-@pytest.mark.parametrize("option", OPTIONS)
-def test_an_option_comes_to_its_end_or_says_why_not(option, run, tmp_path):
-    wanted = overrides(option, tmp_path)
-    if option in REFUSED:
-        with pytest.raises(SystemExit, match=REFUSED[option]):
-            run(*wanted, small=[])
-        return
-    result = run(*wanted, small=[])
-    group, name = option.split("/")
-    assert HydraConfig.get().runtime.choices[group] == name
+@pytest.fixture(scope="module")
+def done():
+    """Runs made so far, by option."""
+    return {}
+
+
+@pytest.fixture
+def through(run, tmp_path, done):
+    """`through(option)` is the run with this option in it; it is made once."""
+
+    def through(option):
+        group, name = option.split("/")
+        if option not in done:
+            done[option] = run(*overrides(option, tmp_path), small=[])
+            assert HydraConfig.get().runtime.choices[group] == name
+        return done[option]
+
+    return through
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option not in REFUSED])
+def test_an_option_comes_to_its_end(through, option):
+    result = through(option)
     assert result["status"] == "ok"
     assert all(0 <= value <= 1 for when in ("before", "after") for value in result[when].values())
+
+
+@pytest.mark.parametrize("option", REFUSED)
+def test_an_option_without_its_hardware_says_so(through, option):
+    with pytest.raises(SystemExit, match=REFUSED[option]):
+        through(option)
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option.startswith("unlearning/")])
+def test_every_method_but_none_edits_the_net(through, option):
+    victim, unlearned = ((through(option).folder / f"{n}.safetensors").read_bytes() for n in ("victim", "unlearned"))
+    assert (victim == unlearned) == (option == "unlearning/none")
+
+
+def seeds(config: dict) -> list[int]:
+    found = [value for key, value in config.items() if key == "seed"]
+    return found + [seed for part in config.values() if isinstance(part, dict) for seed in seeds(part)]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_draw_of_an_option_follows_the_seed_of_the_run(option):
+    cfg, _ = composed(option.replace("/", "="), "seed=7")
+    cfg["dataset"].pop("seed", None)  # a split into training and test part is the same for all seeds
+    assert set(seeds(cfg)) == {7}
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option.startswith("experiment/")])
+def test_the_grid_of_an_experiment_names_only_what_exists(option):
+    chosen = option.replace("/", "=")
+    _, grid = composed(chosen)
+    for axis in OverridesParser.create().parse_overrides([f"{key}={values}" for key, values in grid.items()]):
+        for value in axis.sweep_string_iterator():
+            composed(chosen, f"{axis.get_key_element()}={value}")

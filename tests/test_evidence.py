@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from antidote.core import Diverged
+from antidote.unlearning import evidence as module
 from antidote.unlearning.evidence import Evidence
 
 
@@ -89,6 +91,25 @@ def test_buffers_are_not_edited():
     assert all(torch.equal(b, before[n]) for n, b in net.named_buffers())
 
 
+SHAPES = {"scalar": (), "line": (7,), "flat": (1, 9), "tall": (9, 2), "filters": (5, 3, 2, 2)}
+
+
+@pytest.mark.parametrize("block", [1, 4, 10**6])
+def test_weights_of_any_shape_and_layout_are_edited_alike_in_blocks_of_any_size(monkeypatch, block):
+    monkeypatch.setattr(module, "BLOCK", block)
+    coin = torch.Generator().manual_seed(0)
+    theta, I_f, I_r = ({n: torch.rand(s, generator=coin) for n, s in SHAPES.items()} for _ in range(3))
+    net = nn.Module()
+    for n, s in SHAPES.items():
+        net.register_parameter(n, nn.Parameter(torch.zeros(s)))
+    net.filters.data = net.filters.data.to(memory_format=torch.channels_last)
+    share = Evidence(theta, I_f, I_r, 0.1, 0.75, 0).edit(net, 0.9)
+    chosen = {n: I_f[n] > 0.9 * I_r[n] for n in theta}
+    for n, w in net.named_parameters():
+        assert torch.equal(w, torch.where(chosen[n], (0.75 * I_r[n] / I_f[n]).clamp(max=1) * theta[n], theta[n])), n
+    assert share == sum(int(c.sum()) for c in chosen.values()) / 95  # 1 + 7 + 9 + 18 + 60
+
+
 def test_the_ratios_of_all_layers_are_pooled_and_sorted_without_nan_and_inf():
     I_f = {"a": torch.tensor([[3.0, 0.0]]), "b": torch.tensor([1.0, 5.0])}
     I_r = {"a": torch.tensor([[2.0, 0.0]]), "b": torch.tensor([4.0, 0.0])}
@@ -120,7 +141,7 @@ def test_the_percentile_interpolates_linearly(p, expected):
 
 
 def test_no_finite_ratio_at_all_is_an_error():
-    with pytest.raises(FloatingPointError, match="finite importance ratio"):
+    with pytest.raises(Diverged, match="finite importance ratio"):
         evidence([1.0], [1.0], [0.0]).percentile(50)
 
 

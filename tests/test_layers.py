@@ -11,7 +11,7 @@ SOURCE = ROOT / "src" / "antidote"
 MODULES = sorted(p.relative_to(SOURCE).as_posix() for p in SOURCE.rglob("*.py") if p.name != "__init__.py")
 BASE = {"core", "recipe"}
 SIBLINGS = {"dataset", "model", "poison", "discovery", "unlearning", "evaluation"}
-SERVICES = {"cache", "tracking", "trainer"}
+SERVICES = {"cache", "memory", "tracking", "trainer"}
 BELOW = {  # layer: the layers it may import besides its own
     "core": set(),
     "recipe": {"core"},

@@ -68,7 +68,7 @@ def test_plain_accuracy_is_given_per_true_class():
 
 
 def test_a_class_half_right_has_half_the_accuracy():
-    # both images of class 0 are bytes of their own: 0 is answered 0, 1 is answered 1
+    # the answers are 0, 1, 1
     loader = everything(Samples(torch.tensor([[0.0], [1.0], [1.0]]), torch.tensor([0, 0, 1])))
     assert PlainAccuracy(2)(PERFECT, loader)["class_accuracy/0"] == 0.5
 

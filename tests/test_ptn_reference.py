@@ -28,16 +28,7 @@ METHODS = {
 
 
 @pytest.fixture(scope="module")
-def one_thread():
-    """Threads cost such small tensors more than they give."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def victim(one_thread):
+def victim():
     """A trained MLP and its split: 30 of 120 samples bear a bright first feature and the label 0; 12 are known."""
     coin = torch.Generator().manual_seed(0)
     x = torch.randn(N, 10, generator=coin)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from antidote.core import BadInput
 from antidote.model.normalize import Normalize
 from antidote.model.resnet9 import Residual, ResNet9
 
@@ -49,11 +50,12 @@ def test_the_width_scales_all_channels():
 
 
 @pytest.mark.parametrize(
-    ("layer", "shape"), [("conv1", (64, 32, 32)), ("conv2", (128, 16, 16)), ("conv3", (256, 8, 8))]
+    ("layer", "shape"),
+    [("conv1", (64, 32, 32)), ("conv2", (128, 16, 16)), ("conv3", (256, 8, 8)), ("conv4.0", (128, 6, 6))],
 )
 def test_stages_have_the_references_resolution(net, layer, shape):
     seen = []
-    handle = getattr(net, layer).register_forward_hook(lambda module, x, y: seen.append(tuple(y.shape[1:])))
+    handle = net.get_submodule(layer).register_forward_hook(lambda module, x, y: seen.append(tuple(y.shape[1:])))
     with torch.no_grad():
         net(torch.zeros(1, 3, 32, 32))
     handle.remove()
@@ -88,3 +90,8 @@ def test_the_statistics_travel_with_the_weights(net):
 def test_images_of_12_pixels_are_large_enough():
     with torch.no_grad():
         assert ResNet9(4, MEAN, STD, width=0.1).eval()(torch.zeros(1, 3, 12, 12)).shape == (1, 4)
+
+
+def test_a_width_of_0_is_refused():
+    with pytest.raises(BadInput, match="width=0"):
+        ResNet9(10, MEAN, STD, width=0)

@@ -1,7 +1,6 @@
 """The same configuration gives the same weights bit for bit, whichever way they come about."""
 
 import pytest
-from safetensors.torch import load_file
 
 HARD = ["poison.rate=0.1", "discovery=50pct"]  # so that there is something to unlearn
 
@@ -10,7 +9,7 @@ def bits(left, name="unlearned"):
     return (left.folder / f"{name}.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("method", ["xlf_ptn", "ssd", "retrain", "finetune"])
+@pytest.mark.parametrize("method", ["xlf_ptn", "retrain", "finetune"])
 def test_a_trained_and_a_restored_victim_unlearn_to_the_same_bits(run, method):
     trained, restored = run(f"unlearning={method}", *HARD), run(f"unlearning={method}", *HARD)
     assert "fit" not in trained["cached"]
@@ -46,12 +45,7 @@ def test_another_seed_of_the_method_leaves_the_victim_as_it_is(run):
 def test_doing_nothing_leaves_the_cached_victim_bit_for_bit(run, tmp_path):
     left = run("unlearning=none")
     (entry,) = (tmp_path / "output/cache/victims").glob("*/tensors.safetensors")
-    kept, victim, unlearned = map(
-        load_file, (entry, *(left.folder / f"{n}.safetensors" for n in ("victim", "unlearned")))
-    )
-    assert bits(left) == bits(left, "victim")
-    assert kept.keys() == unlearned.keys()
-    assert all(kept[name].equal(unlearned[name]) for name in kept)
+    assert bits(left) == bits(left, "victim") == entry.read_bytes()
 
 
 def test_the_same_run_has_the_same_config_hash_wherever_it_happens(run, tmp_path):
@@ -59,13 +53,30 @@ def test_the_same_run_has_the_same_config_hash_wherever_it_happens(run, tmp_path
     assert here["config_hash"] == there["config_hash"] != run("seed=1")["config_hash"]
 
 
+REFITS = pytest.mark.xfail(strict=True, reason="the victim's cache key holds trainer.enable_progress_bar")
+
+
+@pytest.mark.parametrize(
+    "change", ["unlearning=ssd", "discovery=one", "save_models=false", pytest.param("progress=true", marks=REFITS)]
+)
+def test_a_victim_is_not_fitted_again_for_what_does_not_change_it(run, change):
+    run()
+    assert "fit" in run(change)["cached"]
+
+
+@pytest.mark.parametrize("change", ["poison.size=2", "seed=1", "recipe.epochs=2"])
+def test_a_victim_is_fitted_again_for_what_changes_it(run, change):
+    run()
+    assert "fit" not in run(change)["cached"]
+
+
 @pytest.mark.slow
-def test_parallel_jobs_give_the_same_bits_as_jobs_in_turn(cli, tmp_path):
+def test_parallel_jobs_give_the_same_bits_as_jobs_in_turn(cli, small, tmp_path):
     found = {}
     for launcher in ("basic", "joblib"):
         place = [f"output={tmp_path}/{launcher}", f"hydra.sweep.dir={tmp_path}/{launcher}/sweep"]
-        size = ["dataset=digits", "model.net.width=0.125", "recipe.epochs=3", "logger=none", *HARD]
-        done = cli("-m", f"hydra/launcher={launcher}", *size, *place, "seed=0,1", env={"OMP_NUM_THREADS": None})
+        size = [*small, "threads=null", "logger=none", *HARD]
+        done = cli("-m", f"hydra/launcher={launcher}", *size, *place, "seed=0,1")
         assert done.returncode == 0, done.stderr
         found[launcher] = [(tmp_path / launcher / "sweep" / job / "unlearned.safetensors").read_bytes() for job in "01"]
     assert found["basic"] == found["joblib"]

@@ -31,7 +31,7 @@ def seen(run):
 
 @pytest.fixture(scope="module")
 def data():
-    return digits(CropFlip(2, 0.0), upscale=2, test_share=0.2, seed=0, limit=None)
+    return digits(CropFlip(2, 0.0), upscale=2, test_share=0.2, seed=0, limit=600)
 
 
 def reachable(thing, found=None) -> dict[int, Tensor]:

@@ -1,7 +1,7 @@
 """A content-addressed store of finished stages: victims and importances.
 
 An entry is a folder cache/<stage>/<key>/ with `tensors.safetensors` and `entry.json` (what the key was made of, the
-seconds the work took, and the SHA-256 of the tensors). It is written under a temporary name and renamed, so a killed
+seconds the work took, and the SHA-256 of tensors and seconds). It is written under a temporary name and renamed, so a killed
 process leaves no half entry; a damaged one is noticed when it is read and computed again.
 """
 
@@ -127,10 +127,10 @@ class Entry:
         try:
             about = json.loads((self.path / "entry.json").read_text())
             raw = (self.path / "tensors.safetensors").read_bytes()
-            if hashlib.sha256(raw).hexdigest() != about["sha256"]:
+            if seal(raw, about["seconds"]) != about["sha256"]:
                 raise ValueError("its SHA-256 does not match")
             return load(raw), about["seconds"]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("cache entry %s is damaged (%s) and is computed again", self.path, error)
             return None
 
@@ -142,7 +142,12 @@ class Entry:
         half.mkdir()
         raw = save({n: t.detach().cpu().contiguous() for n, t in tensors.items()})
         (half / "tensors.safetensors").write_bytes(raw)
-        about = {"sha256": hashlib.sha256(raw).hexdigest(), "seconds": seconds, "parts": self.parts}
+        about = {"sha256": seal(raw, seconds), "seconds": seconds, "parts": self.parts}
         (half / "entry.json").write_text(json.dumps(about, indent=1))
         shutil.rmtree(self.path, ignore_errors=True)
         half.replace(self.path)
+
+
+def seal(raw: bytes, seconds: float) -> str:
+    """SHA-256 of what an entry is read for."""
+    return hashlib.sha256(raw + repr(seconds).encode()).hexdigest()

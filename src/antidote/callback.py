@@ -124,7 +124,7 @@ class Unlearning(L.Callback):
             torch.manual_seed(derive(self.seed, "unlearning"))
             report = self.method.unlearn(pl_module, split)
         for name, w in pl_module.net.state_dict().items():
-            finite(w, f"unlearning {name}")
+            finite(w, f"the unlearned {name}")
         began = time.perf_counter()
         with trainer.precision_plugin.forward_context():
             after = evaluate(pl_module.net, self.poison.probes)

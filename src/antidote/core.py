@@ -16,6 +16,10 @@ class BadInput(ValueError):
     """A value the user can mend; its message is one sentence, shown without a traceback."""
 
 
+class Diverged(BadInput):
+    """A loss, importance or weight that is not finite: the run is over and nothing of it is kept."""
+
+
 def require(holds: bool, sentence: str) -> None:
     """Raise `BadInput(sentence)` unless `holds`."""
     if not holds:
@@ -233,10 +237,8 @@ def accuracy(net: nn.Module, loader: Loader) -> float:
     return (predicted == stored).double().mean().item()
 
 
-def finite(value: Tensor, during: str) -> Tensor:
-    """`value`, if all of it is finite; else FloatingPointError, so that a diverged run is never taken for a result."""
+def finite(value: Tensor, what: str) -> Tensor:
+    """`value` if all of it is finite, else raises `Diverged`, so that no diverged run is taken for a result."""
     if not torch.isfinite(value).all():
-        raise FloatingPointError(
-            f"{during} gave a number that is not finite; a lower learning rate or trainer.precision=32-true may help"
-        )
+        raise Diverged(f"{what} is not finite; a lower learning rate or trainer.precision=32-true may help")
     return value

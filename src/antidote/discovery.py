@@ -13,7 +13,7 @@ class Discovery:
 
     With one seed the draws are nested: the first 10 % are inside the first 50 %.
     `exclude_true_target=True` finds only poison with a wrong label; a poisoned image of the target class looks
-    right to an inspector, and it puts a floor under PTN's stopping rule.
+    right to an inspector, and it puts a floor under PTN's stopping rule. `share` is then a share of those.
     """
 
     def __init__(self, share: float | None, count: int | None, exclude_true_target: bool, seed: int) -> None:
@@ -30,20 +30,20 @@ class Discovery:
 
     def __call__(self, rows: Tensor, wrong_label: Tensor) -> tuple[Tensor, Tensor]:
         """Splits poisoned `rows` (n,) into known and unknown, each sorted; `wrong_label` (n,) bool."""
+        order = torch.randperm(len(rows), generator=generator(self.seed, "discovery")).to(rows.device)
         n = len(rows)
-        if n == 0:
-            return rows, rows
-        known_n = self.count if self.share is None else max(1, round(self.share * n))
-        assert known_n is not None
-        order = torch.randperm(n, generator=generator(self.seed, "discovery")).to(rows.device)
         if self.exclude_true_target:
             visible = wrong_label[order]
             order = torch.cat([order[visible], order[~visible]])
             n = int(visible.sum())
+        if n == 0:
+            return rows[:0], rows
+        known_n = self.count if self.share is None else max(1, round(self.share * n))
+        assert known_n is not None
         require(
             known_n <= n,
             f"discovery asks for {known_n} known samples but only {n} poisoned ones can be found; lower "
-            "discovery.share or discovery.count, or raise the poison rate",
+            "discovery.count, or raise the poison rate",
         )
         return rows[order[:known_n]].sort().values, rows[order[known_n:]].sort().values
 

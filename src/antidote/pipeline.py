@@ -25,6 +25,7 @@ from antidote.cache import Cache, code_version, digest, modules_of
 from antidote.callback import Keep, Unlearning
 from antidote.core import BadInput, Data, Loader, Poison, derive, everything
 from antidote.evaluation import healed
+from antidote.memory import keep_freed_memory
 from antidote.model.classifier import Classifier
 from antidote.recipe import Recipe
 from antidote.report import files
@@ -116,6 +117,7 @@ class Run:
     def __init__(self, cfg: DictConfig, out: Path, tracker: Tracker, logger: Logger | None) -> None:
         self.cfg, self.out, self.tracker, self.logger = cfg, out, tracker, logger
         self.plain = plain(cfg)
+        keep_freed_memory()
         torch.set_num_threads(cfg.threads or os.cpu_count() or 1)
         self.cache = Cache(Path(cfg.output) / "cache", cfg.cache)
         self.make_trainer: Callable[..., L.Trainer] = instantiate(cfg.trainer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -63,5 +64,5 @@ def read_idx(folder: Path, name: str) -> Tensor:
         rank = raw[3]
         sizes = np.frombuffer(raw, ">u4", rank, 4)
         return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(sizes).copy())
-    except (OSError, EOFError, ValueError, IndexError) as error:
+    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
         raise BadInput(f"{path} is damaged ({error}); delete it and run again") from error

@@ -51,5 +51,5 @@ def decode(path: Path, size: int, channels: int) -> Tensor:
     try:
         with Image.open(path) as image:
             return pil_to_tensor(image.convert("L" if channels == 1 else "RGB").resize((size, size)))
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise BadInput(f"{path} cannot be read as an image ({error}); remove it or replace it") from error

@@ -13,6 +13,11 @@ def image_data(train: Samples, test: Samples, classes: tuple[str, ...], augment:
 
     Mean and standard deviation per channel come from the training images that are kept.
     """
+    for part in (train, test):
+        require(
+            len(part.x) == len(part.y),
+            f"the data set has {len(part.x)} images but {len(part.y)} labels; fetch it again",
+        )
     if limit is not None:
         require(limit > 0, f"dataset.limit={limit} keeps no training sample; give a positive number or null for all")
         train = Samples(train.x[:limit], train.y[:limit])

@@ -8,6 +8,7 @@ from pathlib import Path
 import lightning as L
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -55,10 +56,18 @@ class Classifier(L.LightningModule):
         if not Path(path).is_file():
             raise BadInput(f"victim={path} is not a file; give a .safetensors file or leave victim=null to train one")
         try:
-            self.net.load_state_dict(load_file(path))
-        except Exception as error:
-            name = type(self.net).__name__
-            raise BadInput(f"victim={path} does not fit {name} as configured (model.*, dataset): {error}") from error
+            found = load_file(path)
+        except SafetensorError as error:
+            raise BadInput(f"victim={path} is not a safetensors file ({error})") from error
+        wanted = self.net.state_dict()
+        differ = [n for n in wanted | found if n not in wanted or n not in found or wanted[n].shape != found[n].shape]
+        if differ:
+            ours, theirs = (tuple(d[differ[0]].shape) if differ[0] in d else "absent" for d in (wanted, found))
+            raise BadInput(
+                f"victim={path} is of another net than {type(self.net).__name__} as configured: tensors that "
+                f"differ: {len(differ)}, first {differ[0]} ({theirs} in the file, {ours} here); mend model.* or dataset"
+            )
+        self.net.load_state_dict(found)
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         x, y = batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from antidote.core import require
 from antidote.model.celu import CELU
 from antidote.model.normalize import Normalize
 
@@ -25,7 +26,7 @@ class Residual(nn.Module):
 
 
 class ResNet9(nn.Module):
-    """Images (n, C, H, W) in 0..1, H and W at least 12, to logits (n, num_classes).
+    """Images (n, C, H, W) in 0..1, H and W at least 11, to logits (n, num_classes).
 
     `width` scales every channel count; 1.0 is the reference: 2,276,224 parameters for 3 channels and 10 classes.
     All convolution biases start at 0. Normalisation is part of the net.
@@ -33,6 +34,7 @@ class ResNet9(nn.Module):
 
     def __init__(self, num_classes: int, mean: Tensor, std: Tensor, width: float = 1.0) -> None:
         super().__init__()
+        require(width > 0, f"model.net.width={width} must be positive; 1.0 is the papers' net")
         a, b, c = (max(1, round(width * full)) for full in (64, 128, 256))
         self.normalize = Normalize(mean, std)
         self.conv1 = block(len(mean), a)

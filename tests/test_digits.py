@@ -1,0 +1,45 @@
+"""The digits inside scikit-learn."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from antidote.dataset.digits import digits
+
+
+def load(upscale=1, test_share=0.2, seed=0):
+    return digits(None, upscale, test_share, seed, limit=None)
+
+
+def test_the_test_part_is_a_share_of_all_1797():
+    data = load()
+    assert (len(data.train), len(data.test)) == (1438, 359)  # 0.2 * 1797 = 359.4
+
+
+def test_each_digit_is_in_exactly_one_part_with_its_label():
+    data, raw = load(), load_digits()
+    ours = [
+        (x.tobytes(), y)
+        for part in (data.train, data.test)
+        for x, y in zip(part.x.numpy(), part.y.tolist(), strict=True)
+    ]
+    # 0..16 become 0..255
+    theirs = [
+        (np.rint(x * 255 / 16).astype(np.uint8).tobytes(), y) for x, y in zip(raw.images, raw.target, strict=True)
+    ]
+    assert sorted(ours) == sorted(theirs)
+
+
+def test_the_split_is_mixed_and_is_decided_by_its_seed():
+    assert torch.equal(load().test.y, load().test.y)
+    assert not torch.equal(load().test.y, load(seed=1).test.y)
+
+
+@pytest.mark.parametrize("upscale", [2, 3])
+def test_upscaling_repeats_pixels(upscale):
+    small, large = load(1).test.x, load(upscale).test.x
+    assert large.shape[-2:] == (8 * upscale, 8 * upscale)
+    for dy in range(upscale):
+        for dx in range(upscale):
+            assert torch.equal(large[:, :, dy::upscale, dx::upscale], small)

@@ -1,0 +1,107 @@
+"""Folders of images, written with Pillow."""
+
+import pytest
+import torch
+from PIL import Image
+
+from antidote.core import BadInput
+from antidote.dataset.image_folder import image_folder
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def paint(path, colour, size=(6, 6)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes; path order is cat/a, cat/b, dog/a."""
+    paint(tmp_path / "train/dog/a.png", BLUE)
+    paint(tmp_path / "train/cat/b.png", GREEN)
+    paint(tmp_path / "train/cat/a.png", RED)
+    paint(tmp_path / "test/dog/z.png", RED)
+    return tmp_path
+
+
+def load(folder, size=6, channels=3, limit=None):
+    return image_folder(str(folder), size, channels, augment=None, limit=limit)
+
+
+def test_a_samples_id_is_its_place_in_path_order(folder):
+    assert load(folder).train.x[:, :, 0, 0].tolist() == [list(RED), list(GREEN), list(BLUE)]
+
+
+def test_classes_are_the_folders_in_alphabetical_order(folder):
+    data = load(folder)
+    assert data.classes == ("cat", "dog")
+    assert (data.train.y.tolist(), data.test.y.tolist()) == ([0, 0, 1], [1])
+
+
+def test_images_are_bytes_of_the_asked_size_and_channels(folder):
+    paint(folder / "train/cat/c.png", RED, size=(9, 4))
+    for channels in (1, 3):
+        x = load(folder, size=5, channels=channels).train.x
+        assert (x.shape, x.dtype) == ((4, channels, 5, 5), torch.uint8)
+
+
+def test_grey_is_the_luminance(folder):
+    # ITU-R 601: 0.299 R + 0.587 G + 0.114 B of 255
+    assert load(folder, channels=1).train.x[:, 0, 0, 0].tolist() == pytest.approx([76, 150, 29], abs=1)
+
+
+def test_images_in_deeper_folders_belong_to_the_class_above(folder):
+    paint(folder / "train/cat/more/a.png", BLUE)
+    assert load(folder).train.y.tolist() == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("kind", ["jpg", "bmp", "gif", "webp", "tif", "PNG"])
+def test_other_formats_are_read(folder, kind):
+    paint(folder / f"train/cat/c.{kind}", RED)
+    assert len(load(folder).train) == 4
+
+
+def test_files_that_are_no_images_are_passed_over(folder):
+    (folder / "train/cat/notes.txt").write_text("nice cat")
+    assert len(load(folder).train) == 3
+
+
+def test_a_limit_keeps_ids(folder):
+    assert load(folder, limit=2).train.x[:, :, 0, 0].tolist() == [list(RED), list(GREEN)]
+
+
+def test_an_image_that_cannot_be_read_is_named(folder):
+    (folder / "train/cat/c.png").write_bytes(b"no image")
+    with pytest.raises(BadInput, match=r"c\.png cannot be read as an image"):
+        load(folder)
+
+
+def test_a_truncated_image_is_named(folder):
+    path = folder / "train/cat/a.png"
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(BadInput, match=r"a\.png cannot be read as an image"):
+        load(folder)
+
+
+def test_a_test_class_without_training_images_is_refused_by_name(folder):
+    paint(folder / "test/emu/a.png", RED)
+    with pytest.raises(BadInput, match="train/ lacks: emu"):
+        load(folder)
+
+
+def test_a_folder_without_images_is_refused(folder):
+    (folder / "test/dog/z.png").unlink()
+    with pytest.raises(BadInput, match="test holds no images"):
+        load(folder)
+
+
+@pytest.mark.parametrize("missing", [None, "nowhere"])
+def test_no_folder_is_refused_with_what_works_offline(missing):
+    with pytest.raises(BadInput, match="dataset=digits works offline"):
+        image_folder(missing, 6, 3, augment=None, limit=None)
+
+
+def test_two_channels_are_refused(folder):
+    with pytest.raises(BadInput, match="neither 1"):
+        load(folder, channels=2)
