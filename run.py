@@ -7,7 +7,9 @@ from omegaconf import DictConfig
 
 for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
     os.environ.setdefault(name, "true")
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads sleep: parallel jobs on few cores do not starve
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "passive"
+)  # idle threads sleep: parallel jobs on few cores do not starve
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

@@ -39,7 +39,9 @@ class Clock(L.Callback):
         self.ends: list[float] = []
         self.samples: list[int] = []
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self.tick(len(batch[1]))
 
     def tick(self, samples: int) -> None:
@@ -75,7 +77,9 @@ class PerImage(Dataset):
 class Bench:
     def __init__(self, overrides: list[str], steps: int) -> None:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            self.cfg = compose("config", overrides=["progress=false", f"data_folder={ROOT / 'data'}", *overrides])
+            self.cfg = compose(
+                "config", overrides=["progress=false", f"data_folder={ROOT / 'data'}", *overrides]
+            )
         self.steps = steps + WARM_UP
         keep_freed_memory()
         torch.set_num_threads(self.cfg.threads or torch.get_num_threads())
@@ -89,13 +93,22 @@ class Bench:
     def loader(self) -> Loader:
         rows = torch.arange(len(self.poison.train))
         size = self.recipe.batch_size
-        return Loader(self.poison.train, rows, size, shuffle=True, augment=self.data.augment, view=self.poison.view)
+        return Loader(
+            self.poison.train,
+            rows,
+            size,
+            shuffle=True,
+            augment=self.data.augment,
+            view=self.poison.view,
+        )
 
     def fit(self, batches: Iterable[Any], victim: Any = None) -> float:
         """Through Lightning, as a run does it."""
         clock = Clock()
         make = instantiate(self.cfg.trainer)
-        make(max_steps=self.steps, max_epochs=-1, logger=False, callbacks=[clock]).fit(victim or self.victim(), batches)
+        make(max_steps=self.steps, max_epochs=-1, logger=False, callbacks=[clock]).fit(
+            victim or self.victim(), batches
+        )
         return clock.rate()
 
     def lightning(self) -> float:
@@ -124,7 +137,9 @@ class Bench:
     def per_image(self) -> float:
         """torchvision's transforms, image by image, in a DataLoader with two workers."""
         size = self.recipe.batch_size
-        return self.fit(DataLoader(PerImage(self.data, self.poison), size, shuffle=True, num_workers=2))
+        return self.fit(
+            DataLoader(PerImage(self.data, self.poison), size, shuffle=True, num_workers=2)
+        )
 
     def torch_celu(self) -> float:
         """As `lightning`, with torch's own CELU."""
@@ -137,7 +152,9 @@ class Bench:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--set", nargs="*", default=[], help="overrides of the default experiment")

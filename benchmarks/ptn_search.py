@@ -62,7 +62,9 @@ def mlp(parameters: int) -> Timed:
     """Four hidden layers of the width h that makes 3 h^2 + (inputs + 4 + classes) h + classes parameters."""
     b = INPUTS + 4 + CLASSES
     h = round((math.sqrt(b * b + 12 * (parameters - CLASSES)) - b) / 6)
-    hidden = [m for i, o in itertools.pairwise([INPUTS, h, h, h, h]) for m in (nn.Linear(i, o), nn.ReLU())]
+    hidden = [
+        m for i, o in itertools.pairwise([INPUTS, h, h, h, h]) for m in (nn.Linear(i, o), nn.ReLU())
+    ]
     return Timed(*hidden, nn.Linear(h, CLASSES)).requires_grad_(False)
 
 
@@ -82,14 +84,23 @@ def importances(net: nn.Module, coin: torch.Generator) -> dict[str, Weights]:
 def world(measured: dict[str, Weights], coin: torch.Generator) -> Split:
     """Known poison of all labels, so that no net is wrong about all of it, and a rest that nothing reads."""
     samples = Samples(torch.randn(KNOWN, INPUTS, generator=coin), torch.arange(KNOWN) % CLASSES)
-    flat = {f"{which}/{name}": t for which, weights in measured.items() for name, t in weights.items()}
+    flat = {
+        f"{which}/{name}": t for which, weights in measured.items() for name, t in weights.items()
+    }
     known, rest = (Loader(samples, torch.arange(n)) for n in (KNOWN, TRAIN - KNOWN))
     return Split(known, rest, lambda parts, work: (flat, 0.0))
 
 
-def ours(net: Timed, split: Split, tries: int) -> tuple[float, list[dict[str, float]], Callable[[int], float]]:
+def ours(
+    net: Timed, split: Split, tries: int
+) -> tuple[float, list[dict[str, float]], Callable[[int], float]]:
     """(seconds of the search, its tries, a function that edits `net` as try t did and returns the pressure)"""
-    how: dict[str, Any] = {"batch_size": 512, "denominator": "retain", "weighting": "batches", "augment": False}
+    how: dict[str, Any] = {
+        "batch_size": 512,
+        "denominator": "retain",
+        "weighting": "batches",
+        "augment": False,
+    }
     editor = WeightEditor(norm, 1, Percentile(), 1.0, seed=0, **how)
     ptn = PTN(editor, 0.0, 25, 1.1, tries, None, "scan", augment=False, seed=0)
     victim: Any = SimpleNamespace(net=copy.deepcopy(net))
@@ -123,7 +134,9 @@ def obvious(victim: nn.Module, files: dict[str, Path], frac: float) -> tuple[nn.
     return net, alpha
 
 
-def agree(step: dict[str, float], net: nn.Module, other: nn.Module, alpha: float, known: Loader) -> bool:
+def agree(
+    step: dict[str, float], net: nn.Module, other: nn.Module, alpha: float, known: Loader
+) -> bool:
     weights = zip(net.parameters(), other.parameters(), strict=True)
     same = all(torch.equal(a.view(torch.int32), b.view(torch.int32)) for a, b in weights)
     close = math.isclose(step["cutoff"], alpha, rel_tol=1e-6)
@@ -142,8 +155,12 @@ def compare(parameters: int, tries: int, some: int) -> bool:
     measured = importances(net, coin)
     split, memory = world(measured, coin), peak()
     seconds, steps, edit = ours(net, split, tries)
-    print(f"{sum(w.numel() for w in net.parameters()):,} parameters, {torch.get_num_threads()} threads, {tries} tries")
-    print(f"ours     {seconds:8.2f} s without forwards; peak memory {memory:.2f} GB before, {peak():.2f} GB after")
+    print(
+        f"{sum(w.numel() for w in net.parameters()):,} parameters, {torch.get_num_threads()} threads, {tries} tries"
+    )
+    print(
+        f"ours     {seconds:8.2f} s without forwards; peak memory {memory:.2f} GB before, {peak():.2f} GB after"
+    )
     victim, spent, same = copy.deepcopy(net), 0.0, len(steps) == tries
     with tempfile.TemporaryDirectory() as folder:
         files = {which: Path(folder, f"{which}.pkl") for which in measured}
@@ -154,17 +171,27 @@ def compare(parameters: int, tries: int, some: int) -> bool:
             other, alpha = obvious(victim, files, pressure)
             spent += clock() - began
             same &= agree(steps[t], net, other, alpha, split.forget)
-    print(f"obvious  {spent / some * tries:8.2f} s without forwards, scaled from {some} tries of {spent / some:.2f} s")
+    print(
+        f"obvious  {spent / some * tries:8.2f} s without forwards, scaled from {some} tries of {spent / some:.2f} s"
+    )
     print(f"ratio    {seconds / spent * some / tries:8.4f}   (target: below 0.1)")
-    print(f"weights dampened: {steps[0]['dampened']:.2%} in the first try, {steps[-1]['dampened']:.2%} in the last")
+    print(
+        f"weights dampened: {steps[0]['dampened']:.2%} in the first try, {steps[-1]['dampened']:.2%} in the last"
+    )
     return same
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parameters", type=int, default=36_500_000, help="of the net; default: as a WRN-28-10")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--parameters", type=int, default=36_500_000, help="of the net; default: as a WRN-28-10"
+    )
     parser.add_argument("--tries", type=int, default=100)
-    parser.add_argument("--obvious-tries", type=int, default=10, help="how many of them the obvious way is timed on")
+    parser.add_argument(
+        "--obvious-tries", type=int, default=10, help="how many of them the obvious way is timed on"
+    )
     args = parser.parse_args()
     if not compare(args.parameters, args.tries, args.obvious_tries):
         raise SystemExit("error: the two ways differ, so their times cannot be compared")

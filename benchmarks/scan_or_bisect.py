@@ -39,7 +39,12 @@ RATES = ("1_5pct", "2_5pct")  # 22 and 36 poisoned images: a tenth of them is mo
 def search(folder: Path, overrides: list[str]) -> dict[str, Any]:
     """What result.json says of the search of `python run.py experiment=smoke overrides`."""
     run = Path(tempfile.mkdtemp(dir=folder))
-    places = [f"output={folder}", f"hydra.runtime.output_dir={run}", f"hydra.runtime.cwd={folder}", "hydra.mode=RUN"]
+    places = [
+        f"output={folder}",
+        f"hydra.runtime.output_dir={run}",
+        f"hydra.runtime.cwd={folder}",
+        "hydra.mode=RUN",
+    ]
     quiet = ["experiment=smoke", "logger=none", "progress=false", "save_models=false"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", [*quiet, *places, *overrides], return_hydra_config=True)
@@ -62,30 +67,54 @@ def row(name: str, scans: list[dict[str, Any]], bisections: list[dict[str, Any]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", nargs="+", default=["0"])
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="more overrides, for every run")
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="KEY=VALUE", help="more overrides, for every run"
+    )
     args = parser.parse_args()
     warnings.filterwarnings("ignore", module="lightning")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("antidote").setLevel(logging.ERROR)
-    found: dict[str, dict[str, list[dict[str, Any]]]] = {m: {"scan": [], "bisect": []} for m in METHODS}
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {
+        m: {"scan": [], "bisect": []} for m in METHODS
+    }
     with tempfile.TemporaryDirectory() as folder:
         for seed, rate, method, known in itertools.product(args.seeds, RATES, METHODS, DISCOVERIES):
-            cell = [f"seed={seed}", f"poison_rate={rate}", f"unlearning={method}", f"discovery={known}", *args.set]
+            cell = [
+                f"seed={seed}",
+                f"poison_rate={rate}",
+                f"unlearning={method}",
+                f"discovery={known}",
+                *args.set,
+            ]
             for strategy, searches in found[method].items():
                 searches.append(search(Path(folder), [*cell, f"unlearning.strategy={strategy}"]))
             a, b = (searches[-1] for searches in found[method].values())
             tries, forwards = ([s[k] for s in (a, b)] for k in ("tries", "forwards"))
-            print(f"seed {seed} {rate:8}{method:11}{known:8}stops after {tries} tries, {forwards} forwards", flush=True)
-    print(f"\n{'':12}{'same stop':>13}{'met':>6}{'scan':>10}{'bisect':>10}{'ratio':>9}{'at most':>10}")
+            print(
+                f"seed {seed} {rate:8}{method:11}{known:8}stops after {tries} tries, {forwards} forwards",
+                flush=True,
+            )
+    print(
+        f"\n{'':12}{'same stop':>13}{'met':>6}{'scan':>10}{'bisect':>10}{'ratio':>9}{'at most':>10}"
+    )
     for method, both in found.items():
         print(row(method, both["scan"], both["bisect"]))
-    scans, bisections = ([s for both in found.values() for s in both[k]] for k in ("scan", "bisect"))
+    scans, bisections = (
+        [s for both in found.values() for s in both[k]] for k in ("scan", "bisect")
+    )
     print(row("all", scans, bisections))
     met = [a["met"] for a in scans]
     if any(met):
-        print(row("all met", *(list(itertools.compress(searches, met)) for searches in (scans, bisections))))
+        print(
+            row(
+                "all met",
+                *(list(itertools.compress(searches, met)) for searches in (scans, bisections)),
+            )
+        )
 
 
 if __name__ == "__main__":

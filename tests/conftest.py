@@ -10,14 +10,23 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):  # before anything imports mlflow; subprocesses inherit it
+for name in (
+    "MLFLOW_DISABLE_TELEMETRY",
+    "DO_NOT_TRACK",
+):  # before anything imports mlflow; subprocesses inherit it
     os.environ[name] = "true"
 
 settings.register_profile("antidote", deadline=None)  # a busy machine is no failure
 settings.load_profile("antidote")
 
 ROOT = Path(__file__).parents[1]
-SMALL = ["dataset=digits", "dataset.limit=600", "model.net.width=0.125", "recipe.epochs=1", "threads=1"]
+SMALL = [
+    "dataset=digits",
+    "dataset.limit=600",
+    "model.net.width=0.125",
+    "recipe.epochs=1",
+    "threads=1",
+]
 
 
 class Left(dict):
@@ -44,8 +53,8 @@ def small():
 def launch():
     """`launch(place, *overrides)` goes the route of `python run.py SMALL overrides` and writes below `place` only.
 
-    No MLflow, unless overridden; `small=[]` leaves the shrinking to the caller. Runs of one place share its cache; every
-    run has its own folder.
+    No MLflow, unless overridden; `small=[]` leaves the shrinking to the caller. Runs of one place share its cache, and
+    each has a folder of its own.
     """
     from hydra import compose, initialize_config_dir
     from hydra.core.hydra_config import HydraConfig
@@ -56,7 +65,11 @@ def launch():
     def launch(place, *overrides, small=SMALL):
         folder = place / f"run{len(list(place.glob('run*')))}"
         folder.mkdir()
-        places = [f"output={place}/output", f"data_folder={place}/data", f"hydra.runtime.output_dir={folder}"]
+        places = [
+            f"output={place}/output",
+            f"data_folder={place}/data",
+            f"hydra.runtime.output_dir={folder}",
+        ]
         fixed = ["logger=none", "progress=false", f"hydra.runtime.cwd={ROOT}", "hydra.mode=RUN"]
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             cfg = compose("config", [*small, *fixed, *places, *overrides], return_hydra_config=True)
@@ -93,7 +106,9 @@ def tiny():
     y = torch.arange(84) % 4
     mean, std = torch.tensor([0.4914, 0.4822, 0.4465]), torch.tensor([0.2470, 0.2435, 0.2616])
     classes = ("ant", "bee", "cat", "dog")
-    return Data(Samples(x[:60], y[:60]), Samples(x[60:], y[60:]), classes, lambda x, generator: x, mean, std)
+    return Data(
+        Samples(x[:60], y[:60]), Samples(x[60:], y[60:]), classes, lambda x, generator: x, mean, std
+    )
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +117,11 @@ def cli():
 
     def cli(*arguments, cwd=ROOT, python=(), **environment):
         command = [sys.executable, *python, ROOT / "run.py", *arguments]
-        environment = os.environ | {"COLUMNS": "400"} | environment  # a wide terminal, so that rich folds no table
-        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+        environment = (
+            os.environ | {"COLUMNS": "400"} | environment
+        )  # a wide terminal, so that rich folds no table
+        return subprocess.run(
+            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+        )
 
     return cli

@@ -19,7 +19,14 @@ def left(cli, small, tmp_path_factory):
     shutil.copy(EXAMPLE / "forgetful.yaml", place / "conf/unlearning")
     shutil.copy(EXAMPLE / "forgetful.py", place)
     chosen = ["--config-dir", place / "conf", "unlearning=forgetful", "unlearning.keep=0.5"]
-    done = cli(*chosen, *small, "logger=none", f"output={place}", f"hydra.run.dir={place}/run", PYTHONPATH=str(place))
+    done = cli(
+        *chosen,
+        *small,
+        "logger=none",
+        f"output={place}",
+        f"hydra.run.dir={place}/run",
+        PYTHONPATH=str(place),
+    )
     assert done.returncode == 0, done.stderr
     return place / "run"
 
@@ -36,6 +43,9 @@ def test_a_new_method_edits_what_it_says_and_nothing_else(left):
 
 def test_the_numbers_of_a_new_method_come_from_yaml_and_shell(left):
     assert "keep: 0.5" in (left / "config.yaml").read_text()
-    before, after = (load_file(left / f"{name}.safetensors")["fc.weight"].flatten() for name in ("victim", "unlearned"))
+    before, after = (
+        load_file(left / f"{name}.safetensors")["fc.weight"].flatten()
+        for name in ("victim", "unlearned")
+    )
     likeness = torch.corrcoef(torch.stack([before, after]))[0, 1]
     assert 0.5 < likeness < 0.99  # half old, half new

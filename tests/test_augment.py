@@ -20,7 +20,12 @@ def places(draw):
     """Padding, and dy, dx and flip of four images."""
     padding = draw(st.integers(0, 4))
     offset = st.lists(st.integers(0, 2 * padding), min_size=4, max_size=4)
-    return padding, draw(offset), draw(offset), draw(st.lists(st.booleans(), min_size=4, max_size=4))
+    return (
+        padding,
+        draw(offset),
+        draw(offset),
+        draw(st.lists(st.booleans(), min_size=4, max_size=4)),
+    )
 
 
 @given(places())

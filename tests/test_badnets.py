@@ -20,7 +20,9 @@ def poisoned(data, rate=0.1, target_class=0, size=3, seed=0):
     return BadNets(rate, target_class, size, seed).poison(data, no_surrogate)
 
 
-@pytest.mark.parametrize(("rate", "n"), [(0.1, 6), (0.05, 3), (0.02, 1), (0.06, 4), (1.0, 60)])  # 0.02*60=1.2, 3.6
+@pytest.mark.parametrize(
+    ("rate", "n"), [(0.1, 6), (0.05, 3), (0.02, 1), (0.06, 4), (1.0, 60)]
+)  # 0.02*60=1.2, 3.6
 def test_the_rate_is_a_share_of_all_training_samples(tiny, rate, n):
     assert len(poisoned(tiny, rate).indices) == n
 
@@ -96,7 +98,9 @@ def test_a_patch_leaves_its_input_as_it_was(mask, size):
 
 @given(st.lists(st.booleans(), min_size=1, max_size=6), st.integers(1, 5))
 def test_a_patch_covers_size_times_size_pixels_of_masked_rows(mask, size):
-    stamped = Patch(torch.tensor(mask), size, WHITE)(torch.zeros(len(mask), 3, 5, 5), torch.arange(len(mask)))
+    stamped = Patch(torch.tensor(mask), size, WHITE)(
+        torch.zeros(len(mask), 3, 5, 5), torch.arange(len(mask))
+    )
     assert stamped.ne(0).sum((1, 2, 3)).tolist() == [3 * size * size * masked for masked in mask]
 
 
@@ -129,7 +133,9 @@ def with_pixels(data, *values):
 def test_the_trigger_of_cifar_10_is_the_references(tiny):
     # green is the darkest relative to its spread: (1 - 0.4822) / 0.2435 = 2.1264887
     value = brightest(with_pixels(tiny, 255, 255, 255))
-    torch.testing.assert_close((value - tiny.mean) / tiny.std, torch.full((3,), 2.1264887), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        (value - tiny.mean) / tiny.std, torch.full((3,), 2.1264887), rtol=0, atol=1e-6
+    )
     # 2.1264887 * (0.2470, 0.2435, 0.2616) + (0.4914, 0.4822, 0.4465)
     torch.testing.assert_close(value, torch.tensor([1.0166, 1.0, 1.0028]), rtol=0, atol=5e-5)
 
@@ -137,7 +143,9 @@ def test_the_trigger_of_cifar_10_is_the_references(tiny):
 def test_the_trigger_is_the_largest_normalised_pixel_of_any_channel(tiny):
     # red: (204/255 - 0.4914) / 0.2470 = 0.3086 / 0.2470; green and blue: 51/255 is below their means
     value = brightest(with_pixels(tiny, 204, 51, 51))
-    assert value.tolist() == pytest.approx([0.8, 0.4822 + 0.3086 / 0.2470 * 0.2435, 0.4465 + 0.3086 / 0.2470 * 0.2616])
+    assert value.tolist() == pytest.approx(
+        [0.8, 0.4822 + 0.3086 / 0.2470 * 0.2435, 0.4465 + 0.3086 / 0.2470 * 0.2616]
+    )
 
 
 @pytest.mark.parametrize("rate", [0, -0.1, 1.01])

@@ -35,7 +35,13 @@ def test_the_digest_does_not_depend_on_the_memory_layout():
 
 
 def test_the_sign_of_zero_and_scalars_and_nothing_have_digests():
-    things = [torch.tensor(0.0), torch.tensor(-0.0), torch.zeros(1), torch.empty(0), torch.tensor(True)]
+    things = [
+        torch.tensor(0.0),
+        torch.tensor(-0.0),
+        torch.zeros(1),
+        torch.empty(0),
+        torch.tensor(True),
+    ]
     assert len({digest(t) for t in things}) == len(things)
 
 
@@ -85,7 +91,8 @@ def test_comments_docstrings_and_layout_do_not_change_the_version(version, old, 
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("2 * x", "3 * x"), ("2 * x", "x * 2"), ("double(x)", "double(x=1)"), ("return", "yield")]
+    ("old", "new"),
+    [("2 * x", "3 * x"), ("2 * x", "x * 2"), ("double(x)", "double(x=1)"), ("return", "yield")],
 )
 def test_code_changes_the_version(version, old, new):
     assert version(CODE.replace(old, new)) != version(CODE)

@@ -51,12 +51,18 @@ def test_work_is_done_once(cache, work):
 def test_what_is_fetched_is_what_was_worked_out(cache, work):
     first, second = (cache.fetch("stage", PARTS, work)[0] for _ in range(2))
     assert first.keys() == second.keys()
-    assert all(torch.equal(first[n], second[n]) and first[n].dtype == second[n].dtype for n in first)
+    assert all(
+        torch.equal(first[n], second[n]) and first[n].dtype == second[n].dtype for n in first
+    )
 
 
 def test_tensors_of_any_layout_are_kept(cache):
     t = torch.arange(24.0).view(1, 2, 3, 4)
-    kept = {"transposed": t.transpose(1, 2), "channels last": t.to(memory_format=torch.channels_last), "shared": t}
+    kept = {
+        "transposed": t.transpose(1, 2),
+        "channels last": t.to(memory_format=torch.channels_last),
+        "shared": t,
+    }
     cache.fetch("stage", PARTS, lambda: kept)
     found, _ = cache.fetch("stage", PARTS, lambda: {})
     assert all(torch.equal(found[n], kept[n]) for n in kept)
@@ -73,7 +79,9 @@ def test_the_order_of_parts_does_not_matter(cache, work):
     assert fetched(cache, work, {"share": 0.1, "seed": 0}) == 1
 
 
-@pytest.mark.parametrize("other", [{"seed": 1, "share": 0.1}, {"seed": 0}, {"seed": "0", "share": 0.1}])
+@pytest.mark.parametrize(
+    "other", [{"seed": 1, "share": 0.1}, {"seed": 0}, {"seed": "0", "share": 0.1}]
+)
 def test_other_parts_are_other_work(cache, work, other):
     fetched(cache, work)
     assert fetched(cache, work, other) == 2
@@ -151,7 +159,9 @@ DAMAGE = {
     "no tensors": lambda cache: only(cache, "tensors.safetensors").unlink(),
     "a truncated entry": lambda cache: truncate(only(cache, "entry.json")),
     "an empty entry": lambda cache: only(cache, "entry.json").write_text(""),
-    "an entry without its hash": lambda cache: only(cache, "entry.json").write_text('{"seconds": 1}'),
+    "an entry without its hash": lambda cache: only(cache, "entry.json").write_text(
+        '{"seconds": 1}'
+    ),
     "no entry": lambda cache: only(cache, "entry.json").unlink(),
 }
 

@@ -7,7 +7,14 @@ import torch.nn.functional as F
 from antidote.model.celu import CELU
 
 ALPHA = 0.075
-X = torch.cat([torch.linspace(-3, 3, 4001), torch.logspace(-12, 0, 200), -torch.logspace(-12, 0, 200), torch.zeros(1)])
+X = torch.cat(
+    [
+        torch.linspace(-3, 3, 4001),
+        torch.logspace(-12, 0, 200),
+        -torch.logspace(-12, 0, 200),
+        torch.zeros(1),
+    ]
+)
 
 
 def gradient(f, x):
@@ -21,13 +28,17 @@ def test_values_are_torchs():
 
 def test_gradients_are_torchs():
     x = X[X != 0]
-    torch.testing.assert_close(gradient(CELU(ALPHA), x), gradient(lambda t: F.celu(t, ALPHA), x), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        gradient(CELU(ALPHA), x), gradient(lambda t: F.celu(t, ALPHA), x), rtol=0, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("alpha", [0.075, 1.0])
 @pytest.mark.parametrize("check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck])
 def test_derivatives_are_those_of_finite_differences(check, alpha):
-    x = torch.tensor([-2.0, -0.3, -0.05, -0.01, 0.02, 0.4, 2.0], dtype=torch.float64, requires_grad=True)
+    x = torch.tensor(
+        [-2.0, -0.3, -0.05, -0.01, 0.02, 0.4, 2.0], dtype=torch.float64, requires_grad=True
+    )
     assert check(CELU(alpha), x)
 
 

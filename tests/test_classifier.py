@@ -104,7 +104,10 @@ def test_a_victim_is_restored_from_its_own_file(tiny, stored):
 
 def test_another_nets_file_is_refused_with_the_first_difference(tiny, stored):
     # 0.1 and 0.2 of 64 channels
-    with pytest.raises(BadInput, match=r"another net than ResNet9.*conv1\.0\.weight \(\(6, 3, 3, 3\).*\(13, 3, 3, 3\)"):
+    with pytest.raises(
+        BadInput,
+        match=r"another net than ResNet9.*conv1\.0\.weight \(\(6, 3, 3, 3\).*\(13, 3, 3, 3\)",
+    ):
         classifier(tiny, width=0.2).restore(stored[1])
 
 
@@ -120,7 +123,8 @@ def test_a_file_that_holds_no_weights_is_refused(tiny, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [lambda state: state.pop("fc.weight"), lambda state: state.update(extra=torch.ones(1))]
+    "change",
+    [lambda state: state.pop("fc.weight"), lambda state: state.update(extra=torch.ones(1))],
 )
 def test_a_file_with_a_tensor_missing_or_too_many_is_refused(tiny, stored, change):
     state = dict(stored[0].state_dict())

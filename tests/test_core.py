@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from antidote.core import Diverged, Samples, accuracy, answers, derive, everything, finite, generator
+from antidote.core import (
+    Diverged,
+    Samples,
+    accuracy,
+    answers,
+    derive,
+    everything,
+    finite,
+    generator,
+)
 
 DRAWS = st.text("ab /01", max_size=8)
 
@@ -39,7 +48,9 @@ class Threshold(nn.Module):
         return torch.stack([~positive, positive], dim=1).float()
 
 
-LOADER = everything(Samples(torch.tensor([[-1.0], [2.0], [3.0], [-4.0]]), torch.tensor([0, 1, 0, 1])), batch_size=3)
+LOADER = everything(
+    Samples(torch.tensor([[-1.0], [2.0], [3.0], [-4.0]]), torch.tensor([0, 1, 0, 1])), batch_size=3
+)
 
 
 def test_answers_are_those_of_evaluation_mode_in_row_order():

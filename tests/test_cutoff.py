@@ -13,7 +13,14 @@ from antidote.unlearning.cutoff import Fixed, Percentile
 from antidote.unlearning.evidence import Evidence
 from antidote.unlearning.ptn import PTN
 
-SETTINGS = {"rho": 0.2, "max_tries": 500, "pressure_max": None, "strategy": "scan", "augment": False, "seed": 0}
+SETTINGS = {
+    "rho": 0.2,
+    "max_tries": 500,
+    "pressure_max": None,
+    "strategy": "scan",
+    "augment": False,
+    "seed": 0,
+}
 PATH = PTN(None, start=25, growth=1.1, **SETTINGS)
 
 
@@ -28,7 +35,12 @@ def percentile(pressure):
 
 @pytest.mark.parametrize(
     ("frac", "p"),
-    [(0.0, 100.0), (0.01, 100 - math.log(2)), (0.1, 100 - math.log(11)), (1.0, 100 - math.log(101))],
+    [
+        (0.0, 100.0),
+        (0.01, 100 - math.log(2)),
+        (0.1, 100 - math.log(11)),
+        (1.0, 100 - math.log(101)),
+    ],
 )
 def test_p_is_100_minus_ln_of_1_plus_100_frac(frac, p):
     assert percentile(frac) == pytest.approx(p, abs=1e-12)

@@ -26,7 +26,8 @@ def test_each_digit_is_in_exactly_one_part_with_its_label():
     ]
     # 0..16 become 0..255
     theirs = [
-        (np.rint(x * 255 / 16).astype(np.uint8).tobytes(), y) for x, y in zip(raw.images, raw.target, strict=True)
+        (np.rint(x * 255 / 16).astype(np.uint8).tobytes(), y)
+        for x, y in zip(raw.images, raw.target, strict=True)
     ]
     assert sorted(ours) == sorted(theirs)
 

@@ -41,7 +41,9 @@ def test_known_and_unknown_are_sorted(n, share):
     assert (known, unknown) == (sorted(known), sorted(unknown))
 
 
-@pytest.mark.parametrize(("n", "share", "found"), [(50, 0.1, 5), (14, 0.1, 1), (16, 0.1, 2), (3, 0.01, 1), (7, 1.0, 7)])
+@pytest.mark.parametrize(
+    ("n", "share", "found"), [(50, 0.1, 5), (14, 0.1, 1), (16, 0.1, 2), (3, 0.01, 1), (7, 1.0, 7)]
+)
 def test_a_share_is_rounded_to_whole_samples_and_to_at_least_one(n, share, found):
     assert len(discover(n, share)[0]) == found
 
@@ -94,7 +96,9 @@ def test_correct_labels_are_never_found_if_they_are_excluded(wrong, seed):
 @given(st.lists(st.booleans(), min_size=1, max_size=60), st.integers(0, 10**6))
 def test_draws_of_wrong_labels_are_nested_too(wrong, seed):
     wrong = [True, True, *wrong]
-    one, two = (set(discover(len(wrong), count=c, exclude=True, seed=seed, wrong=wrong)[0]) for c in (1, 2))
+    one, two = (
+        set(discover(len(wrong), count=c, exclude=True, seed=seed, wrong=wrong)[0]) for c in (1, 2)
+    )
     assert one < two
 
 
@@ -108,7 +112,9 @@ def test_correct_labels_are_found_as_well_unless_they_are_excluded():
 
 
 def suspected(ids, poison=(2, 4, 6)):
-    known, unknown = Suspects(list(ids))(torch.tensor(poison, dtype=torch.int64), torch.ones(len(poison)))
+    known, unknown = Suspects(list(ids))(
+        torch.tensor(poison, dtype=torch.int64), torch.ones(len(poison))
+    )
     return known.tolist(), unknown.tolist()
 
 

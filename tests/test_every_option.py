@@ -13,8 +13,17 @@ from omegaconf import OmegaConf, open_dict
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-OPTIONS = sorted(p.relative_to(ROOT / "conf").with_suffix("").as_posix() for p in (ROOT / "conf").glob("*/*.yaml"))
-SHORT = ["dataset=digits", "dataset.limit=300", "recipe.epochs=null", "recipe.steps=10", "threads=1"]
+OPTIONS = sorted(
+    p.relative_to(ROOT / "conf").with_suffix("").as_posix()
+    for p in (ROOT / "conf").glob("*/*.yaml")
+)
+SHORT = [
+    "dataset=digits",
+    "dataset.limit=300",
+    "recipe.epochs=null",
+    "recipe.steps=10",
+    "threads=1",
+]
 EASY = ["poison.rate=0.1", "poison.target_class=1"]
 
 
@@ -23,8 +32,13 @@ def fashion_files(folder: Path) -> list[str]:
     (folder / "data/fashion-mnist").mkdir(parents=True)
     for part, n in (("train", 40), ("t10k", 20)):
         pixels, labels = default_rng(0).bytes(n * 28 * 28), bytes(range(10)) * (n // 10)
-        for kind, sizes, content in (("images-idx3", (n, 28, 28), pixels), ("labels-idx1", (n,), labels)):
-            head = bytes([0, 0, 8, len(sizes)]) + b"".join(size.to_bytes(4, "big") for size in sizes)
+        for kind, sizes, content in (
+            ("images-idx3", (n, 28, 28), pixels),
+            ("labels-idx1", (n,), labels),
+        ):
+            head = bytes([0, 0, 8, len(sizes)]) + b"".join(
+                size.to_bytes(4, "big") for size in sizes
+            )
             path = folder / f"data/fashion-mnist/{part}-{kind}-ubyte.gz"
             path.write_bytes(gzip.compress(head + content))
     return EASY
@@ -37,7 +51,9 @@ def class_folders(folder: Path) -> list[str]:
             (folder / "images" / part / name).mkdir(parents=True)
             for i in range(n):
                 pixels = default_rng(i).integers(0, 256, (20 + i, 24, 3), "uint8") // (k + 1)
-                Image.fromarray(pixels).save(folder / "images" / part / name / f"{i}.{('png', 'jpg')[i % 2]}")
+                Image.fromarray(pixels).save(
+                    folder / "images" / part / name / f"{i}.{('png', 'jpg')[i % 2]}"
+                )
     return [f"dataset.folder={folder}/images", *EASY]
 
 
@@ -50,7 +66,11 @@ NEEDS = {
     "poison/none": ["unlearning=none"],
 }
 # what an option is refused with where its hardware is missing
-REFUSED = {} if torch.cuda.is_available() else {"trainer/gpu": "trainer=gpu finds no GPU; use trainer=cpu"}
+REFUSED = (
+    {}
+    if torch.cuda.is_available()
+    else {"trainer/gpu": "trainer=gpu finds no GPU; use trainer=cpu"}
+)
 
 
 def composed(*overrides: str) -> tuple[dict, dict]:
@@ -105,28 +125,40 @@ def test_an_option_without_its_hardware_says_so(through, option):
         through(option)
 
 
-@pytest.mark.parametrize("option", [option for option in OPTIONS if option.startswith("unlearning/")])
+@pytest.mark.parametrize(
+    "option", [option for option in OPTIONS if option.startswith("unlearning/")]
+)
 def test_every_method_but_none_edits_the_net(through, option):
-    victim, unlearned = ((through(option).folder / f"{n}.safetensors").read_bytes() for n in ("victim", "unlearned"))
+    victim, unlearned = (
+        (through(option).folder / f"{n}.safetensors").read_bytes() for n in ("victim", "unlearned")
+    )
     assert (victim == unlearned) == (option == "unlearning/none")
 
 
 def seeds(config: dict) -> list[int]:
     found = [value for key, value in config.items() if key == "seed"]
-    return found + [seed for part in config.values() if isinstance(part, dict) for seed in seeds(part)]
+    return found + [
+        seed for part in config.values() if isinstance(part, dict) for seed in seeds(part)
+    ]
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_draw_of_an_option_follows_the_seed_of_the_run(option):
     cfg, _ = composed(option.replace("/", "="), "seed=7")
-    cfg["dataset"].pop("seed", None)  # a split into training and test part is the same for all seeds
+    cfg["dataset"].pop(
+        "seed", None
+    )  # a split into training and test part is the same for all seeds
     assert set(seeds(cfg)) == {7}
 
 
-@pytest.mark.parametrize("option", [option for option in OPTIONS if option.startswith("experiment/")])
+@pytest.mark.parametrize(
+    "option", [option for option in OPTIONS if option.startswith("experiment/")]
+)
 def test_the_grid_of_an_experiment_names_only_what_exists(option):
     chosen = option.replace("/", "=")
     _, grid = composed(chosen)
-    for axis in OverridesParser.create().parse_overrides([f"{key}={values}" for key, values in grid.items()]):
+    for axis in OverridesParser.create().parse_overrides(
+        [f"{key}={values}" for key, values in grid.items()]
+    ):
         for value in axis.sweep_string_iterator():
             composed(chosen, f"{axis.get_key_element()}={value}")

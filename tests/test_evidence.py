@@ -15,7 +15,9 @@ from antidote.unlearning.evidence import Evidence
 
 
 def evidence(theta, I_f, I_r, strength=1.0):
-    theta, I_f, I_r = ({"weight": torch.tensor([v], dtype=torch.float32)} for v in (theta, I_f, I_r))
+    theta, I_f, I_r = (
+        {"weight": torch.tensor([v], dtype=torch.float32)} for v in (theta, I_f, I_r)
+    )
     return Evidence(theta, I_f, I_r, frac=0.1, strength=strength, sample_gradients=0)
 
 
@@ -48,12 +50,18 @@ def test_a_ratio_equal_to_the_cutoff_is_not_selected():
 
 def test_strength_multiplies_the_factor_and_1_caps_it():
     # lambda = 3: r = 2 gives min(3 * 2/4, 1) = 1, r = 4 gives 3 * 1/4
-    assert edited(evidence([8.0, 8.0], [4.0, 4.0], [2.0, 1.0], strength=3.0), 1.5) == ([8.0, 6.0], 1.0)
+    assert edited(evidence([8.0, 8.0], [4.0, 4.0], [2.0, 1.0], strength=3.0), 1.5) == (
+        [8.0, 6.0],
+        1.0,
+    )
 
 
 def test_a_small_strength_shrinks_ratios_below_1_too():
     # lambda = 0.25: r = 0.5 gives 0.25 * 1/0.5 = 0.5
-    assert edited(evidence([8.0, 8.0], [0.5, 0.5], [1.0, 1.0], strength=0.25), 0.1) == ([4.0, 4.0], 1.0)
+    assert edited(evidence([8.0, 8.0], [0.5, 0.5], [1.0, 1.0], strength=0.25), 0.1) == (
+        [4.0, 4.0],
+        1.0,
+    )
 
 
 def test_negative_weights_shrink_toward_zero():
@@ -98,7 +106,9 @@ SHAPES = {"scalar": (), "line": (7,), "flat": (1, 9), "tall": (9, 2), "filters":
 def test_weights_of_any_shape_and_layout_are_edited_alike_in_blocks_of_any_size(monkeypatch, block):
     monkeypatch.setattr(module, "BLOCK", block)
     coin = torch.Generator().manual_seed(0)
-    theta, I_f, I_r = ({n: torch.rand(s, generator=coin) for n, s in SHAPES.items()} for _ in range(3))
+    theta, I_f, I_r = (
+        {n: torch.rand(s, generator=coin) for n, s in SHAPES.items()} for _ in range(3)
+    )
     net = nn.Module()
     for n, s in SHAPES.items():
         net.register_parameter(n, nn.Parameter(torch.zeros(s)))
@@ -106,7 +116,9 @@ def test_weights_of_any_shape_and_layout_are_edited_alike_in_blocks_of_any_size(
     share = Evidence(theta, I_f, I_r, 0.1, 0.75, 0).edit(net, 0.9)
     chosen = {n: I_f[n] > 0.9 * I_r[n] for n in theta}
     for n, w in net.named_parameters():
-        assert torch.equal(w, torch.where(chosen[n], (0.75 * I_r[n] / I_f[n]).clamp(max=1) * theta[n], theta[n])), n
+        assert torch.equal(
+            w, torch.where(chosen[n], (0.75 * I_r[n] / I_f[n]).clamp(max=1) * theta[n], theta[n])
+        ), n
     assert share == sum(int(c.sum()) for c in chosen.values()) / 95  # 1 + 7 + 9 + 18 + 60
 
 
@@ -133,7 +145,9 @@ def test_the_percentile_is_numpys_nanpercentile_of_the_finite_ratios(first, othe
     assert found.percentile(p) == pytest.approx(expected, rel=1e-6, abs=1e-37)
 
 
-@pytest.mark.parametrize(("p", "expected"), [(0, 1.0), (25, 2.0), (40, 5.0), (75, 32.0), (90, 38.0), (100, 42.0)])
+@pytest.mark.parametrize(
+    ("p", "expected"), [(0, 1.0), (25, 2.0), (40, 5.0), (75, 32.0), (90, 38.0), (100, 42.0)]
+)
 def test_the_percentile_interpolates_linearly(p, expected):
     # h = 4 p/100 of five finite ratios; p=40: h=1.6, 2 + 0.6 * (7 - 2); p=90: h=3.6, 32 + 0.6 * (42 - 32)
     I_f, I_r = [42.0, 2.0, 1.0, 0.0, 32.0, 1.0, 7.0], [1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0]
@@ -152,4 +166,6 @@ def test_the_percentile_of_more_than_16_million_ratios_is_numpys():
     I_f = torch.empty(17_000_001).exponential_(generator=coin).exp_()  # far apart at the top
     found = Evidence({"w": I_f}, {"w": I_f}, {"w": torch.ones_like(I_f)}, 0.1, 1.0, 0)
     for p in (99.99992, 99.9608, 55.7):
-        assert found.percentile(p) == pytest.approx(np.nanpercentile(I_f.numpy().astype(np.float64), p), rel=1e-6)
+        assert found.percentile(p) == pytest.approx(
+            np.nanpercentile(I_f.numpy().astype(np.float64), p), rel=1e-6
+        )

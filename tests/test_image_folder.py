@@ -48,7 +48,9 @@ def test_images_are_bytes_of_the_asked_size_and_channels(folder):
 
 def test_grey_is_the_luminance(folder):
     # ITU-R 601: 0.299 R + 0.587 G + 0.114 B of 255
-    assert load(folder, channels=1).train.x[:, 0, 0, 0].tolist() == pytest.approx([76, 150, 29], abs=1)
+    assert load(folder, channels=1).train.x[:, 0, 0, 0].tolist() == pytest.approx(
+        [76, 150, 29], abs=1
+    )
 
 
 def test_images_in_deeper_folders_belong_to_the_class_above(folder):

@@ -15,12 +15,16 @@ def images(n, channels, seed, high=256):
 
 
 @given(st.integers(1, 20), st.sampled_from([1, 3]), st.integers(0, 10**6), st.integers(2, 256))
-def test_statistics_are_mean_and_standard_deviation_of_the_pixels_as_floats(n, channels, seed, high):
+def test_statistics_are_mean_and_standard_deviation_of_the_pixels_as_floats(
+    n, channels, seed, high
+):
     x = images(n, channels, seed, high)
     pixels = x.double() / 255
     mean, std = statistics(x)
     torch.testing.assert_close(mean.double(), pixels.mean((0, 2, 3)), rtol=1e-6, atol=1e-7)
-    torch.testing.assert_close(std.double(), pixels.std((0, 2, 3), correction=0), rtol=1e-5, atol=2e-6)
+    torch.testing.assert_close(
+        std.double(), pixels.std((0, 2, 3), correction=0), rtol=1e-5, atol=2e-6
+    )
 
 
 def test_statistics_by_hand():
@@ -37,7 +41,9 @@ def test_a_channel_without_contrast_can_be_divided_by():
 
 def data(limit):
     x = images(10, 3, 0)
-    return x, image_data(Samples(x, torch.arange(10)), Samples(x[6:], torch.arange(4)), ("a",), None, limit)
+    return x, image_data(
+        Samples(x, torch.arange(10)), Samples(x[6:], torch.arange(4)), ("a",), None, limit
+    )
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(None, 10), (4, 4), (99, 10)])

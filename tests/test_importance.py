@@ -44,12 +44,16 @@ def test_by_sample_weights_a_batch_by_its_size(power, expected):
 
 @pytest.mark.parametrize("by_sample", [True, False])
 def test_the_weights_of_all_batches_sum_to_one(by_sample):
-    assert measured(1, by_sample)["bias"].item() == pytest.approx(1.0)  # d mean f / d b = 1 in each batch
+    assert measured(1, by_sample)["bias"].item() == pytest.approx(
+        1.0
+    )  # d mean f / d b = 1 in each batch
 
 
 def test_the_objective_is_given_the_stored_labels():
     loader = everything(Samples(X, torch.tensor([0, 1, 3])), batch_size=2)
-    weights = importance(nn.Linear(2, 1), loader, lambda logits, y: (logits[:, 0] * y).mean(), 1, False)
+    weights = importance(
+        nn.Linear(2, 1), loader, lambda logits, y: (logits[:, 0] * y).mean(), 1, False
+    )
     # batch means of x*y: (0*(1,-2) + 1*(3,4)) / 2 = (1.5, 2); 3*(-1,5) = (-3, 15)
     assert weights["weight"].flatten().tolist() == pytest.approx([2.25, 8.5])
 

@@ -8,7 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "antidote"
-MODULES = sorted(p.relative_to(SOURCE).as_posix() for p in SOURCE.rglob("*.py") if p.name != "__init__.py")
+MODULES = sorted(
+    p.relative_to(SOURCE).as_posix() for p in SOURCE.rglob("*.py") if p.name != "__init__.py"
+)
 BASE = {"core", "recipe"}
 SIBLINGS = {"dataset", "model", "poison", "discovery", "unlearning", "evaluation"}
 SERVICES = {"cache", "memory", "tracking", "trainer"}
@@ -31,7 +33,11 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import, which this test cannot follow"
             # `from antidote import recipe` imports a module, `from antidote.core import Data` a name of one
-            names |= {f"{node.module}.{a.name}" for a in node.names} if node.module == "antidote" else {node.module}
+            names |= (
+                {f"{node.module}.{a.name}" for a in node.names}
+                if node.module == "antidote"
+                else {node.module}
+            )
     return names
 
 
@@ -53,7 +59,9 @@ def test_a_module_imports_only_layers_below_and_its_own_package(module):
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("unlearning/")])
-def test_an_unlearning_method_reaches_neither_attack_nor_data_nor_evaluation_nor_victim_class(module):
+def test_an_unlearning_method_reaches_neither_attack_nor_data_nor_evaluation_nor_victim_class(
+    module,
+):
     assert not layers(SOURCE / module) & {"poison", "dataset", "evaluation", "model"}
     # nor by a name it looks up: Hydra hands objects over
     assert not imports(SOURCE / module) & {"hydra", "hydra.utils", "importlib", "mlflow"}

@@ -18,7 +18,9 @@ def shuffled(**changes):
     return everything(SAMPLES, batch_size=8, shuffle=True, **changes)
 
 
-@given(st.sets(st.integers(0, 49), min_size=1), st.integers(1, 60), st.booleans(), st.integers(0, 99))
+@given(
+    st.sets(st.integers(0, 49), min_size=1), st.integers(1, 60), st.booleans(), st.integers(0, 99)
+)
 def test_a_pass_reads_each_row_once(rows, batch_size, shuffle, seed):
     loader = Loader(SAMPLES, torch.tensor(sorted(rows)), batch_size, shuffle, seed=seed)
     assert sorted(rows_read(loader)) == sorted(rows)
@@ -101,7 +103,9 @@ def test_augmentation_differs_from_pass_to_pass_and_repeats_in_a_loader_made_ali
 
 
 def test_the_view_comes_after_augmentation_and_knows_the_rows():
-    loader = shuffled(augment=lambda x, generator: x * 0, view=lambda x, rows: x + rows.unsqueeze(1))
+    loader = shuffled(
+        augment=lambda x, generator: x * 0, view=lambda x, rows: x + rows.unsqueeze(1)
+    )
     for x, y in loader:
         assert torch.equal(x[:, 0].long(), y)
 

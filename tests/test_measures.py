@@ -29,17 +29,29 @@ CONSTANT, PERFECT = Answer(0, 0, 0, 0), Answer(0, 1, 2, 3)
 
 def test_a_constant_net_gives_in_to_the_trigger_always():
     # accuracy_all is the share of class 0, 2 of 10
-    assert TriggerSuccess(0)(CONSTANT, LOADER) == {"accuracy": 0.0, "success": 1.0, "accuracy_all": pytest.approx(0.2)}
+    assert TriggerSuccess(0)(CONSTANT, LOADER) == {
+        "accuracy": 0.0,
+        "success": 1.0,
+        "accuracy_all": pytest.approx(0.2),
+    }
 
 
 def test_a_perfect_net_never_gives_in_to_the_trigger():
-    assert TriggerSuccess(0)(PERFECT, LOADER) == {"accuracy": 1.0, "success": 0.0, "accuracy_all": 1.0}
+    assert TriggerSuccess(0)(PERFECT, LOADER) == {
+        "accuracy": 1.0,
+        "success": 0.0,
+        "accuracy_all": 1.0,
+    }
 
 
 def test_success_counts_only_images_of_other_classes():
     # class 1 (3 of the 8 images that are not of class 0) falls for it, class 0 itself is missed
     found = TriggerSuccess(0)(Answer(1, 0, 2, 3), LOADER)
-    assert found == {"accuracy": pytest.approx(5 / 8), "success": pytest.approx(3 / 8), "accuracy_all": 0.5}
+    assert found == {
+        "accuracy": pytest.approx(5 / 8),
+        "success": pytest.approx(3 / 8),
+        "accuracy_all": 0.5,
+    }
 
 
 def test_a_wrong_answer_that_is_not_the_target_is_no_success():

@@ -44,7 +44,13 @@ class FakeEditor:
 
 def search(hits, answered=10, n=10, augmentation=None, **changes):
     """Net and report of a search on n samples, `answered` of which the victim answers with their label."""
-    settings = {"rho": 0.2, "start": 25, "growth": 1.1, "max_tries": len(hits), "pressure_max": None}
+    settings = {
+        "rho": 0.2,
+        "start": 25,
+        "growth": 1.1,
+        "max_tries": len(hits),
+        "pressure_max": None,
+    }
     settings |= {"strategy": "scan", "augment": False, "seed": 0} | changes
     known = Samples(torch.arange(n).float().unsqueeze(1), torch.zeros(n, dtype=torch.int64))
     victim = SimpleNamespace(net=FakeNet(answered))
@@ -141,7 +147,15 @@ def test_the_cost_is_that_of_the_measurement():
 
 @pytest.mark.parametrize(
     ("pressure_max", "tries"),
-    [(1.0, 1), (1.1, 2), (1.2, 2), (1.21001, 3), (0.5, 1), (None, 6), (1e9, 6)],  # pressures 1, 1.1, 1.21, 1.331, ...
+    [
+        (1.0, 1),
+        (1.1, 2),
+        (1.2, 2),
+        (1.21001, 3),
+        (0.5, 1),
+        (None, 6),
+        (1e9, 6),
+    ],  # pressures 1, 1.1, 1.21, 1.331, ...
 )
 def test_no_try_but_the_first_goes_beyond_pressure_max(pressure_max, tries):
     assert search([9] * 6, pressure_max=pressure_max)[1].search["tries"] == tries
@@ -161,7 +175,14 @@ def test_the_known_poison_is_checked_on_augmented_samples_only_if_asked(augment,
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"rho": 1}, {"rho": -0.1}, {"growth": 1}, {"start": 0}, {"max_tries": 0}, {"strategy": "guess"}],
+    [
+        {"rho": 1},
+        {"rho": -0.1},
+        {"growth": 1},
+        {"start": 0},
+        {"max_tries": 0},
+        {"strategy": "guess"},
+    ],
 )
 def test_settings_without_meaning_are_refused_by_name(wrong):
     with pytest.raises(BadInput, match=rf"unlearning\.{next(iter(wrong))}="):

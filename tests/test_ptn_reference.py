@@ -15,7 +15,11 @@ from torch import nn
 from antidote.core import Loader, Samples, Split
 
 CONF = Path(__file__).parents[1] / "conf"
-N, KNOWN, BATCH = 120, 12, 30  # 108 others: three batches of 30 and one of 18; four, so that 1/4 is exact in floats
+N, KNOWN, BATCH = (
+    120,
+    12,
+    30,
+)  # 108 others: three batches of 30 and one of 18; four, so that 1/4 is exact in floats
 
 # method: loss of a batch, power of its gradient, cutoff by hand or None for the percentile
 METHODS = {
@@ -70,17 +74,23 @@ def plain_importance(net, batches, loss, power):
     return [t / len(batches) for t in total]
 
 
-def the_obvious_way(net, split, batches, loss, power, by_hand, lam=1.0, rho=0.2, start=25, growth=1.1):
+def the_obvious_way(
+    net, split, batches, loss, power, by_hand, lam=1.0, rho=0.2, start=25, growth=1.1
+):
     """(net, tries, cutoff) of Potion's loop."""
     limit = rho * known_accuracy(net, split)
     I_r, I_f = (plain_importance(net, batches[which], loss, power) for which in ("I_r", "I_f"))
     frac = KNOWN / N / start
     for t in range(500):
         edited = copy.deepcopy(net)
-        ratios = torch.cat([(f / r).flatten() for f, r in zip(I_f, I_r, strict=True)]).double().numpy()
+        ratios = (
+            torch.cat([(f / r).flatten() for f, r in zip(I_f, I_r, strict=True)]).double().numpy()
+        )
         ratios[np.isinf(ratios)] = np.nan
         alpha = (
-            np.nanpercentile(ratios, 100 - np.log(1 + 100 * frac)) if by_hand is None else by_hand * start / growth**t
+            np.nanpercentile(ratios, 100 - np.log(1 + 100 * frac))
+            if by_hand is None
+            else by_hand * start / growth**t
         )
         with torch.no_grad():
             for w, f, r in zip(edited.parameters(), I_f, I_r, strict=True):
@@ -122,7 +132,9 @@ def test_a_search_leaves_the_same_bits(both):
 
 def test_a_search_changes_the_victim(both, victim):
     net, _, _ = both
-    assert any(not torch.equal(w, v) for w, v in zip(net.parameters(), victim[0].parameters(), strict=True))
+    assert any(
+        not torch.equal(w, v) for w, v in zip(net.parameters(), victim[0].parameters(), strict=True)
+    )
 
 
 def test_a_search_meets_infinite_ratios(both):

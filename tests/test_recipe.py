@@ -100,7 +100,9 @@ def test_a_batch_of_nothing_is_refused():
 def test_the_schedule_moves_each_step_over_the_given_steps():
     made = recipe(steps=1).optimizers([torch.zeros(1)], 400)
     assert made["lr_scheduler"]["interval"] == "step"
-    assert made["lr_scheduler"]["scheduler"].get_last_lr() == [pytest.approx(0.5 / 5)]  # lr / (w + 1)
+    assert made["lr_scheduler"]["scheduler"].get_last_lr() == [
+        pytest.approx(0.5 / 5)
+    ]  # lr / (w + 1)
 
 
 def test_a_training_of_no_steps_can_have_a_one_cycle_schedule():

@@ -30,7 +30,10 @@ def test_there_are_33_parameter_tensors(net):
 
 def test_the_batch_statistics_are_as_many_as_the_references(net):
     # 2 * (64 + 3 * 128 + 3 * 256 + 128) + 8 counters; mean and std are ours
-    assert sum(b.numel() for name, b in net.named_buffers() if not name.startswith("normalize")) == 2_696
+    assert (
+        sum(b.numel() for name, b in net.named_buffers() if not name.startswith("normalize"))
+        == 2_696
+    )
 
 
 def test_convolution_biases_start_at_0(net):
@@ -44,18 +47,29 @@ def test_the_last_layer_has_no_bias(net):
 
 
 def test_the_width_scales_all_channels():
-    half = {n: w.shape[0] for n, w in ResNet9(10, MEAN, STD, width=0.5).named_parameters() if n != "fc.weight"}
+    half = {
+        n: w.shape[0]
+        for n, w in ResNet9(10, MEAN, STD, width=0.5).named_parameters()
+        if n != "fc.weight"
+    }
     full = {n: w.shape[0] for n, w in ResNet9(10, MEAN, STD).named_parameters() if n != "fc.weight"}
     assert {n: 2 * o for n, o in half.items()} == full
 
 
 @pytest.mark.parametrize(
     ("layer", "shape"),
-    [("conv1", (64, 32, 32)), ("conv2", (128, 16, 16)), ("conv3", (256, 8, 8)), ("conv4.0", (128, 6, 6))],
+    [
+        ("conv1", (64, 32, 32)),
+        ("conv2", (128, 16, 16)),
+        ("conv3", (256, 8, 8)),
+        ("conv4.0", (128, 6, 6)),
+    ],
 )
 def test_stages_have_the_references_resolution(net, layer, shape):
     seen = []
-    handle = net.get_submodule(layer).register_forward_hook(lambda module, x, y: seen.append(tuple(y.shape[1:])))
+    handle = net.get_submodule(layer).register_forward_hook(
+        lambda module, x, y: seen.append(tuple(y.shape[1:]))
+    )
     with torch.no_grad():
         net(torch.zeros(1, 3, 32, 32))
     handle.remove()
@@ -70,8 +84,12 @@ def test_nothing_is_activated_after_a_residual_sum():
 
 
 def test_pixels_are_normalised_inside_the_net():
-    inside, outside = (ResNet9(4, *s, width=0.1).eval() for s in ((MEAN, STD), (torch.zeros(3), torch.ones(3))))
-    outside.load_state_dict({n: w for n, w in inside.state_dict().items() if "normalize" not in n}, strict=False)
+    inside, outside = (
+        ResNet9(4, *s, width=0.1).eval() for s in ((MEAN, STD), (torch.zeros(3), torch.ones(3)))
+    )
+    outside.load_state_dict(
+        {n: w for n, w in inside.state_dict().items() if "normalize" not in n}, strict=False
+    )
     x = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(inside(x), outside((x - MEAN.view(3, 1, 1)) / STD.view(3, 1, 1)))
@@ -79,7 +97,10 @@ def test_pixels_are_normalised_inside_the_net():
 
 def test_normalising_is_by_channel():
     x = torch.ones(1, 2, 1, 1)
-    assert Normalize(torch.tensor([0.5, 0.0]), torch.tensor([0.25, 0.5]))(x).flatten().tolist() == [2.0, 2.0]
+    assert Normalize(torch.tensor([0.5, 0.0]), torch.tensor([0.25, 0.5]))(x).flatten().tolist() == [
+        2.0,
+        2.0,
+    ]
 
 
 def test_the_statistics_travel_with_the_weights(net):

@@ -53,11 +53,8 @@ def test_the_same_run_has_the_same_config_hash_wherever_it_happens(run, tmp_path
     assert here["config_hash"] == there["config_hash"] != run("seed=1")["config_hash"]
 
 
-REFITS = pytest.mark.xfail(strict=True, reason="the victim's cache key holds trainer.enable_progress_bar")
-
-
 @pytest.mark.parametrize(
-    "change", ["unlearning=ssd", "discovery=one", "save_models=false", pytest.param("progress=true", marks=REFITS)]
+    "change", ["unlearning=ssd", "discovery=one", "save_models=false", "progress=true"]
 )
 def test_a_victim_is_not_fitted_again_for_what_does_not_change_it(run, change):
     run()
@@ -78,6 +75,9 @@ def test_parallel_jobs_give_the_same_bits_as_jobs_in_turn(cli, small, tmp_path):
         size = [*small, "threads=null", "logger=none", *HARD]
         done = cli("-m", f"hydra/launcher={launcher}", *size, *place, "seed=0,1")
         assert done.returncode == 0, done.stderr
-        found[launcher] = [(tmp_path / launcher / "sweep" / job / "unlearned.safetensors").read_bytes() for job in "01"]
+        found[launcher] = [
+            (tmp_path / launcher / "sweep" / job / "unlearned.safetensors").read_bytes()
+            for job in "01"
+        ]
     assert found["basic"] == found["joblib"]
     assert found["basic"][0] != found["basic"][1]

@@ -25,8 +25,15 @@ class Spy:
 @pytest.fixture
 def seen(run):
     """The split of a run in which half of the poison is known, and its poison.npz as tensors."""
-    left = run("unlearning=none", f"unlearning._target_={__name__}.Spy", "discovery=50pct", "poison.rate=0.1")
-    return SPLITS.pop(), {name: torch.from_numpy(a) for name, a in np.load(left.folder / "poison.npz").items()}
+    left = run(
+        "unlearning=none",
+        f"unlearning._target_={__name__}.Spy",
+        "discovery=50pct",
+        "poison.rate=0.1",
+    )
+    return SPLITS.pop(), {
+        name: torch.from_numpy(a) for name, a in np.load(left.folder / "poison.npz").items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +47,27 @@ def reachable(thing, found=None) -> dict[int, Tensor]:
     if id(thing) in found:
         return found
     found[id(thing)] = thing
-    parts = thing.values() if isinstance(thing, dict) else thing if isinstance(thing, list | tuple) else ()
-    for part in [*parts, *([] if isinstance(thing, Tensor | nn.Module) else getattr(thing, "__dict__", {}).values())]:
+    parts = (
+        thing.values()
+        if isinstance(thing, dict)
+        else thing
+        if isinstance(thing, list | tuple)
+        else ()
+    )
+    for part in [
+        *parts,
+        *([] if isinstance(thing, Tensor | nn.Module) else getattr(thing, "__dict__", {}).values()),
+    ]:
         reachable(part, found)
     return found
 
 
 def test_known_poison_and_rest_are_all_training_rows_once(seen, data):
     split, _ = seen
-    assert torch.equal(torch.cat([split.forget.rows, split.retain.rows]).sort().values, torch.arange(len(data.train)))
+    assert torch.equal(
+        torch.cat([split.forget.rows, split.retain.rows]).sort().values,
+        torch.arange(len(data.train)),
+    )
 
 
 def test_the_forget_set_is_the_discovered_poison(seen):
@@ -75,7 +94,9 @@ def test_labels_are_true_wherever_there_is_no_poison(seen, data):
 
 def test_poison_npz_keeps_true_and_poisoned_labels_apart(seen, data):
     _, poison = seen
-    assert torch.equal(torch.cat([poison["known"], poison["unknown"]]).sort().values, poison["indices"])
+    assert torch.equal(
+        torch.cat([poison["known"], poison["unknown"]]).sort().values, poison["indices"]
+    )
     assert torch.equal(poison["true_label"], data.train.y[poison["indices"]])
     assert (poison["label"] == 0).all()
 
@@ -93,6 +114,10 @@ def test_a_split_has_no_room_for_anything_else():
 
 def test_a_split_leads_to_no_test_image_and_to_no_true_label(seen, data):
     tensors = [t for t in reachable(seen[0]).values() if isinstance(t, Tensor)]
-    assert any(torch.equal(t, data.train.x) for t in tensors), "the walk does not even find the training images"
+    assert any(torch.equal(t, data.train.x) for t in tensors), (
+        "the walk does not even find the training images"
+    )
     hidden = (data.test.x, data.test.y, data.train.y)
-    assert not [h.shape for h in hidden if any(t.shape == h.shape and torch.equal(t, h) for t in tensors)]
+    assert not [
+        h.shape for h in hidden if any(t.shape == h.shape and torch.equal(t, h) for t in tensors)
+    ]

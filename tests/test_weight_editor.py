@@ -25,7 +25,13 @@ def split(augment=None):
 
 
 def editor(**changes):
-    settings = {"objective": squared_norm, "power": 1, "cutoff": Fixed(2.0), "strength": 1.0, "batch_size": 2}
+    settings = {
+        "objective": squared_norm,
+        "power": 1,
+        "cutoff": Fixed(2.0),
+        "strength": 1.0,
+        "batch_size": 2,
+    }
     settings |= {"denominator": "retain", "weighting": "batches", "augment": False, "seed": 0}
     return WeightEditor(**settings | changes)
 
@@ -38,7 +44,9 @@ def test_the_numerator_is_measured_on_the_known_poison():
     assert sorted(content(editor().loaders(split())["I_f"])) == [2, 5]
 
 
-@pytest.mark.parametrize(("denominator", "rows"), [("retain", [0, 1, 3, 4, 6]), ("full", [0, 1, 2, 3, 4, 5, 6])])
+@pytest.mark.parametrize(
+    ("denominator", "rows"), [("retain", [0, 1, 3, 4, 6]), ("full", [0, 1, 2, 3, 4, 5, 6])]
+)
 def test_the_denominator_is_measured_on_the_rest_or_on_everything(denominator, rows):
     assert sorted(content(editor(denominator=denominator).loaders(split())["I_r"])) == rows
 
@@ -125,7 +133,14 @@ def test_cutoff_and_strength_reuse_importances(other):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"power": 3}, {"denominator": "all"}, {"weighting": "none"}, {"strength": 0}, {"batch_size": 0}]
+    "wrong",
+    [
+        {"power": 3},
+        {"denominator": "all"},
+        {"weighting": "none"},
+        {"strength": 0},
+        {"batch_size": 0},
+    ],
 )
 def test_settings_without_meaning_are_refused_by_name(wrong):
     with pytest.raises(BadInput, match=rf"{next(iter(wrong))}="):

@@ -14,7 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from antidote.cache import Cache, Entry, code_version, digest, modules_of
-from antidote.core import Data, Loader, Poison, Report, Split, Unlearner, derive, finite, require
+from antidote.core import (
+    Data,
+    Loader,
+    Poison,
+    Report,
+    Split,
+    Unlearner,
+    Victim,
+    derive,
+    finite,
+    require,
+)
 from antidote.evaluation import evaluate
 from antidote.tracking import Tracker
 
@@ -47,8 +58,16 @@ class Keep(L.Callback):
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.seconds = time.perf_counter() - self.began
+        self.check(pl_module.net, trainer.train_dataloader)
         self.entry.write(pl_module.net.state_dict(), self.seconds)
         self.entry.release()
+
+    @torch.no_grad()
+    def check(self, net: nn.Module, loader: Any) -> None:
+        """One batch of answers: what the last step did is in no loss that was looked at."""
+        x, _ = next(iter(loader))
+        device = next(net.parameters()).device  # Lightning has moved the net to the CPU by now
+        finite(net.eval()(x.to(device)), "what the fitted victim answers")
 
 
 class Unlearning(L.Callback):
@@ -86,7 +105,10 @@ class Unlearning(L.Callback):
             len(self.known) == 0 or int(self.known.max()) < n,
             f"discovery names sample {self.known.max() if len(self.known) else 0} but the ids go from 0 to {n - 1}",
         )
-        require(len(self.known) < n, f"all {n} training samples are known poison; nothing would be retained")
+        require(
+            len(self.known) < n,
+            f"all {n} training samples are known poison; nothing would be retained",
+        )
         # a method that reads no split (unlearning=none) is the only one that can do without known poison
         require(
             len(self.known) > 0 or not getattr(self.method, "needs_known", True),
@@ -101,13 +123,24 @@ class Unlearning(L.Callback):
         rest[self.known] = False
 
         def loader(rows: Tensor) -> Loader:
-            return Loader(train, rows, self.batch_size, augment=self.data.augment, view=self.poison.view)
+            return Loader(
+                train, rows, self.batch_size, augment=self.data.augment, view=self.poison.view
+            )
 
-        about = {**self.about, "net": digest(*net.state_dict().values()), "known": digest(self.known)}
+        cache = (
+            self.cache
+        )  # `once` reaches a method: it must not carry this callback, which knows the test data
+        about = {
+            **self.about,
+            "net": digest(*net.state_dict().values()),
+            "known": digest(self.known),
+        }
 
-        def once(parts: dict[str, Any], work: Callable[[], dict[str, Tensor]]) -> tuple[dict[str, Tensor], float]:
+        def once(
+            parts: dict[str, Any], work: Callable[[], dict[str, Tensor]]
+        ) -> tuple[dict[str, Tensor], float]:
             used = modules_of(Loader, work, *parts.values(), *map(type, net.modules()))
-            return self.cache.fetch("importances", about | parts | {"code": code_version(*used)}, work)
+            return cache.fetch("importances", about | parts | {"code": code_version(*used)}, work)
 
         return Split(loader(self.known), loader(rest.nonzero().squeeze(1)), once)
 
@@ -119,10 +152,11 @@ class Unlearning(L.Callback):
         with trainer.precision_plugin.forward_context():
             before = evaluate(pl_module.net, self.poison.probes)
         evaluate_seconds = time.perf_counter() - began
-        split = self.split(pl_module.net)
+        split, patient = self.split(pl_module.net), Victim(pl_module.net, pl_module.fresh)
         with wall_clock(device) as elapsed, torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(derive(self.seed, "unlearning"))
-            report = self.method.unlearn(pl_module, split)
+            report = self.method.unlearn(patient, split)
+        pl_module.net = patient.net
         for name, w in pl_module.net.state_dict().items():
             finite(w, f"the unlearned {name}")
         began = time.perf_counter()
@@ -136,7 +170,9 @@ class Unlearning(L.Callback):
     def record(self, outcome: Outcome) -> None:
         for when, values in (("before", outcome.before), ("after", outcome.after)):
             self.tracker.metrics({f"{when}/{name}": value for name, value in values.items()})
-        self.tracker.series([{f"unlearn/{k}": v for k, v in step.items()} for step in outcome.report.steps])
+        self.tracker.series(
+            [{f"unlearn/{k}": v for k, v in step.items()} for step in outcome.report.steps]
+        )
 
 
 @contextmanager

@@ -174,7 +174,9 @@ class Attack(ABC):
 Once = Callable[[dict[str, Any], Callable[[], dict[str, Tensor]]], tuple[dict[str, Tensor], float]]
 
 
-def compute(parts: dict[str, Any], work: Callable[[], dict[str, Tensor]]) -> tuple[dict[str, Tensor], float]:
+def compute(
+    parts: dict[str, Any], work: Callable[[], dict[str, Tensor]]
+) -> tuple[dict[str, Tensor], float]:
     """The `Once` that remembers nothing: (tensors, seconds saved = 0)."""
     return work(), 0.0
 
@@ -206,12 +208,12 @@ class Report:
     search: dict[str, Any] | None = None
 
 
-class Victim(Protocol):
+@dataclass
+class Victim:
     """A trained model: `net` maps a batch to logits (n, K); `fresh()` makes an untrained net of the same kind."""
 
     net: nn.Module
-
-    def fresh(self) -> nn.Module: ...
+    fresh: Callable[[], nn.Module]
 
 
 class Unlearner(Protocol):
@@ -240,5 +242,7 @@ def accuracy(net: nn.Module, loader: Loader) -> float:
 def finite(value: Tensor, what: str) -> Tensor:
     """`value` if all of it is finite, else raises `Diverged`, so that no diverged run is taken for a result."""
     if not torch.isfinite(value).all():
-        raise Diverged(f"{what} is not finite; a lower learning rate or trainer.precision=32-true may help")
+        raise Diverged(
+            f"{what} is not finite; a lower learning rate or trainer.precision=32-true may help"
+        )
     return value

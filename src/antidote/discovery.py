@@ -16,7 +16,9 @@ class Discovery:
     right to an inspector, and it puts a floor under PTN's stopping rule. `share` is then a share of those.
     """
 
-    def __init__(self, share: float | None, count: int | None, exclude_true_target: bool, seed: int) -> None:
+    def __init__(
+        self, share: float | None, count: int | None, exclude_true_target: bool, seed: int
+    ) -> None:
         require(
             (share is None) != (count is None),
             f"discovery.share={share} and discovery.count={count}: give one of the two and set the other to null",
@@ -25,12 +27,22 @@ class Discovery:
             share is None or 0 < share <= 1,
             f"discovery.share={share} is not in (0, 1]; 0.1 means a tenth of the poison is known",
         )
-        require(count is None or count > 0, f"discovery.count={count} leaves nothing to unlearn; give at least 1")
-        self.share, self.count, self.exclude_true_target, self.seed = share, count, exclude_true_target, seed
+        require(
+            count is None or count > 0,
+            f"discovery.count={count} leaves nothing to unlearn; give at least 1",
+        )
+        self.share, self.count, self.exclude_true_target, self.seed = (
+            share,
+            count,
+            exclude_true_target,
+            seed,
+        )
 
     def __call__(self, rows: Tensor, wrong_label: Tensor) -> tuple[Tensor, Tensor]:
         """Splits poisoned `rows` (n,) into known and unknown, each sorted; `wrong_label` (n,) bool."""
-        order = torch.randperm(len(rows), generator=generator(self.seed, "discovery")).to(rows.device)
+        order = torch.randperm(len(rows), generator=generator(self.seed, "discovery")).to(
+            rows.device
+        )
         n = len(rows)
         if self.exclude_true_target:
             visible = wrong_label[order]
@@ -53,7 +65,12 @@ class Suspects:
 
     def __init__(self, ids: list[int]) -> None:
         require(
-            len(ids) > 0, "discovery.ids is empty; give the ids of suspicious training samples: discovery.ids=[3,17]"
+            len(ids) > 0,
+            "discovery.ids is empty; give the ids of suspicious training samples: discovery.ids=[3,17]",
+        )
+        require(
+            all(isinstance(i, int) for i in ids),
+            f"discovery.ids={ids} must be whole numbers, as in discovery.ids=[3,17]",
         )
         require(min(ids) >= 0, f"discovery.ids holds {min(ids)}; ids count from 0")
         self.ids = torch.tensor(sorted(set(ids)))

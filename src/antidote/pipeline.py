@@ -20,10 +20,11 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from antidote.cache import Cache, code_version, digest, modules_of
 from antidote.callback import Keep, Unlearning
-from antidote.core import BadInput, Data, Loader, Poison, derive, everything
+from antidote.core import BadInput, Data, Loader, Poison, derive, everything, require
 from antidote.evaluation import healed
 from antidote.memory import keep_freed_memory
 from antidote.model.classifier import Classifier
@@ -51,7 +52,15 @@ def main(cfg: DictConfig) -> float:
         tracker.parameters(plain(cfg) | {"choice": choices()})
         return Run(cfg, out, tracker, logger).result()["objective"]
     except (Exception, SystemExit) as error:
-        sentence = fail(error, cfg, out, tracker)
+        # Lightning turns Ctrl-C into SystemExit; a sweep must end on it, not go on to the next job
+        interrupted = isinstance(error, SystemExit) and isinstance(
+            error.__context__, KeyboardInterrupt
+        )
+        sentence = fail(
+            KeyboardInterrupt("interrupted") if interrupted else error, cfg, out, tracker
+        )
+        if interrupted:
+            raise KeyboardInterrupt from None
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             log.error("failed: %s", sentence)
             return math.nan
@@ -63,24 +72,49 @@ def main(cfg: DictConfig) -> float:
 def start_logging(cfg: DictConfig) -> Logger | None:
     for noisy in ("lightning.pytorch", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="lightning")  # deprecations inside Lightning, hints about workers
+    warnings.filterwarnings(
+        "ignore", module="lightning"
+    )  # deprecations inside Lightning, hints about workers
     prepare_store(cfg)
-    return instantiate(cfg.logger) or None  # the option `none` is empty
+    return build(cfg, "logger") or None  # the option `none` is empty
+
+
+def build(cfg: DictConfig, group: str) -> Any:
+    """The object a group describes; settings that its constructor cannot take end in one sentence."""
+    try:
+        return instantiate(cfg[group])
+    except Exception as error:
+        if bad_input(error):
+            raise
+        cause = error.__cause__ or error
+        raise BadInput(
+            f"{group} cannot be built from its settings: {type(cause).__name__}: {cause}"
+        ) from error
 
 
 def prepare_store(cfg: DictConfig) -> None:
     """Creates MLflow's database before anybody writes to it."""
     if cfg.logger:
-        ensure_store(cfg.logger.tracking_uri, cfg.logger.experiment_name, cfg.logger.get("artifact_location"))
+        ensure_store(
+            cfg.logger.tracking_uri, cfg.logger.experiment_name, cfg.logger.get("artifact_location")
+        )
 
 
 def fail(error: BaseException, cfg: DictConfig, out: Path, tracker: Tracker) -> str:
     """Leaves the failure where results are looked for; returns it as a sentence."""
     sentence = str(bad_input(error) or f"{type(error).__name__}: {error}").strip()
     trace = files.write(out / "traceback.txt", "".join(traceback.format_exception(error)))
-    result = {**identity(cfg), "status": "failed", "error": sentence}
+    try:
+        about = identity(cfg)
+    except OmegaConfBaseException:  # a config that does not resolve is what failed
+        about = choices()
+    result = {**about, "status": "failed", "error": sentence}
     tracker.tag("error", sentence[:5000])
-    for path in (trace, files.write(out / "result.json", json.dumps(result, indent=1))):
+    for path in (
+        trace,
+        files.write(out / "result.json", json.dumps(result, indent=1)),
+        log_file(out),
+    ):
         tracker.file(path)
     tracker.close("FAILED")
     return sentence
@@ -102,13 +136,25 @@ def identity(cfg: DictConfig) -> dict[str, Any]:
     """What a result is a result of: the hash of the config without `ELSEWHERE`, and the names on the command line."""
     content = {k: v for k, v in plain(cfg).items() if k not in ELSEWHERE}
     text = json.dumps(content, sort_keys=True)
-    return {"config_hash": hashlib.sha256(text.encode()).hexdigest()[:16], "seed": cfg.seed, **choices()}
+    return {
+        "config_hash": hashlib.sha256(text.encode()).hexdigest()[:16],
+        "seed": cfg.seed,
+        **choices(),
+    }
 
 
 def choices() -> dict[str, str]:
     """The options chosen in the groups that make a cell of a grid."""
     chosen = HydraConfig.get().runtime.choices
-    return {group: chosen[group] for group in ("dataset", "model", "recipe", "poison", "discovery", "unlearning")}
+    return {
+        group: chosen[group]
+        for group in ("dataset", "model", "recipe", "poison", "discovery", "unlearning")
+    }
+
+
+def log_file(out: Path) -> Path:
+    """Where Hydra logs to."""
+    return out / f"{HydraConfig.get().job.name}.log"
 
 
 class Run:
@@ -117,23 +163,36 @@ class Run:
     def __init__(self, cfg: DictConfig, out: Path, tracker: Tracker, logger: Logger | None) -> None:
         self.cfg, self.out, self.tracker, self.logger = cfg, out, tracker, logger
         self.plain = plain(cfg)
+        require(isinstance(cfg.seed, int), f"seed={cfg.seed} is not a whole number")
+        threads: int = (os.cpu_count() or 1) if cfg.threads is None else cfg.threads
+        require(
+            threads in range(1, 4097),
+            f"threads={threads} is not a number of threads; give 1 or more, or null for all cores",
+        )
         keep_freed_memory()
-        torch.set_num_threads(cfg.threads or os.cpu_count() or 1)
+        torch.set_num_threads(threads)
         self.cache = Cache(Path(cfg.output) / "cache", cfg.cache)
-        self.make_trainer: Callable[..., L.Trainer] = instantiate(cfg.trainer)
-        self.device = self.make_trainer(max_steps=0, logger=False).strategy.root_device
-        self.method = instantiate(cfg.unlearning)
-        self.discovery = instantiate(cfg.discovery)
-        self.attack = instantiate(cfg.poison)
-        self.recipe: Recipe = instantiate(cfg.recipe)
-        self.make_victim: Callable[..., Classifier] = instantiate(cfg.model)
+        self.make_trainer: Callable[..., L.Trainer] = build(cfg, "trainer")
+        trainer = self.make_trainer(max_steps=0, logger=False)
+        self.device, self.precision = trainer.strategy.root_device, str(trainer.precision)
+        self.method = build(cfg, "unlearning")
+        self.discovery = build(cfg, "discovery")
+        self.attack = build(cfg, "poison")
+        self.recipe: Recipe = build(cfg, "recipe")
+        self.recipe.check()
+        self.make_victim: Callable[..., Classifier] = build(cfg, "model")
         self.fit_seconds: float | None = None
         self.cached: list[str] = []
 
     def result(self) -> dict[str, Any]:
         """Everything, in order; the result is also on disk and in MLflow when it is returned."""
-        data: Data = instantiate(self.cfg.dataset).to(self.device)
-        log.info("%d training and %d test samples of %d classes", len(data.train), len(data.test), data.num_classes)
+        data: Data = build(self.cfg, "dataset").to(self.device)
+        log.info(
+            "%d training and %d test samples of %d classes",
+            len(data.train),
+            len(data.test),
+            data.num_classes,
+        )
         clean = Poison(data.train, torch.empty(0, dtype=torch.int64, device=self.device), {})
         poison = self.attack.poison(data, lambda: self.victim(data, clean, []).net)
         unlearning = Unlearning(
@@ -150,7 +209,9 @@ class Run:
         victim = self.victim(data, poison, [unlearning])
         result = self.summary(data, poison, unlearning)
         self.leave(result, data, poison, victim, unlearning)
-        show_result(result, self.out, self.plain["logger"].get("tracking_uri"), self.tracker.address)
+        show_result(
+            result, self.out, self.plain["logger"].get("tracking_uri"), self.tracker.address
+        )
         return result
 
     def about(self, data: Data, poison: Poison) -> dict[str, Any]:
@@ -170,9 +231,15 @@ class Run:
         victim = self.make_victim(recipe=self.recipe, data=data)
         fit = {"augment": data.augment, "view": poison.view, "seed": derive(self.cfg.seed, "fit")}
         loader = everything(poison.train, batch_size=self.recipe.batch_size, shuffle=True, **fit)
-        trained_by = {name: self.plain[name] for name in ("model", "recipe", "trainer", "seed")}
-        code = code_version(*modules_of(Loader, Recipe, Classifier, *map(type, victim.net.modules())))
-        with self.cache.entry("victims", {**self.about(data, poison), **trained_by, "code": code}) as entry:
+        trained_by = {name: self.plain[name] for name in ("model", "recipe", "seed")} | {
+            "precision": self.precision
+        }
+        code = code_version(
+            *modules_of(Loader, Recipe, Classifier, *map(type, victim.net.modules()))
+        )
+        with self.cache.entry(
+            "victims", {**self.about(data, poison), **trained_by, "code": code}
+        ) as entry:
             found = None if self.cfg.victim else entry.read()
             if self.cfg.victim:
                 victim.restore(self.cfg.victim)
@@ -186,17 +253,23 @@ class Run:
                 self.fit(victim, loader, callbacks, steps=0)
             else:
                 keep = Keep(entry)  # comes first: the victim is kept before it is edited
-                self.fit(victim, loader, [keep, *callbacks], steps=self.recipe.total_steps(loader.count))
+                self.fit(
+                    victim, loader, [keep, *callbacks], steps=self.recipe.total_steps(loader.count)
+                )
                 self.fit_seconds = keep.seconds
         return victim
 
-    def fit(self, victim: Classifier, loader: Loader, callbacks: list[L.Callback], steps: int) -> None:
+    def fit(
+        self, victim: Classifier, loader: Loader, callbacks: list[L.Callback], steps: int
+    ) -> None:
         """Lightning's fit; with no steps it goes straight to the callbacks' on_fit_end."""
         if steps:
             log.info("fitting the victim: %d steps of %d samples", steps, loader.batch_size)
         epochs = math.ceil(steps / len(loader))
         logger = self.logger or False
-        self.make_trainer(max_steps=steps, max_epochs=epochs, callbacks=callbacks, logger=logger).fit(victim, loader)
+        self.make_trainer(
+            max_steps=steps, max_epochs=epochs, callbacks=callbacks, logger=logger
+        ).fit(victim, loader)
 
     def summary(self, data: Data, poison: Poison, unlearning: Unlearning) -> dict[str, Any]:
         """result.json, as docs/results.md explains it."""
@@ -216,7 +289,11 @@ class Run:
             "healed_raw": after.get("trigger/accuracy_all"),
             "accuracy_drop": drop,
             "objective": (share or 0.0) - drop,
-            "seconds": {"fit": self.fit_seconds, "unlearn": done.unlearn_seconds, "evaluate": done.evaluate_seconds},
+            "seconds": {
+                "fit": self.fit_seconds,
+                "unlearn": done.unlearn_seconds,
+                "evaluate": done.evaluate_seconds,
+            },
             "cached": cached,
             "sample_gradients": done.report.sample_gradients,
             "search": done.report.search,
@@ -225,19 +302,29 @@ class Run:
         }
 
     def leave(
-        self, result: dict[str, Any], data: Data, poison: Poison, victim: Classifier, unlearning: Unlearning
+        self,
+        result: dict[str, Any],
+        data: Data,
+        poison: Poison,
+        victim: Classifier,
+        unlearning: Unlearning,
     ) -> None:
         """All files, on disk and in MLflow; result.json comes last, so it stands for a whole run."""
         done, out = unlearning.outcome, self.out
         made = [files.write(out / "config.yaml", OmegaConf.to_yaml(self.cfg, resolve=True))]
-        made.append(files.poison_ids(out / "poison.npz", data, poison, unlearning.known, unlearning.unknown))
+        made.append(
+            files.poison_ids(out / "poison.npz", data, poison, unlearning.known, unlearning.unknown)
+        )
         nets = (done.victim, victim.net)
         if self.cfg.save_models:
             names = ("victim", "unlearned")
-            made += [files.model(out / f"{name}.safetensors", net) for name, net in zip(names, nets, strict=True)]
+            made += [
+                files.model(out / f"{name}.safetensors", net)
+                for name, net in zip(names, nets, strict=True)
+            ]
         made += files.pictures(out, data, poison, nets, (done.before, done.after), done.report)
         made.append(files.write(out / "result.json", json.dumps(result, indent=1)))
-        for path in made:
+        for path in [*made, log_file(out)]:
             self.tracker.file(path)
         self.tracker.result(result)
         self.tracker.close("FINISHED")

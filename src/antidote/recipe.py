@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from antidote.core import require
+from antidote.core import BadInput, require
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,17 @@ class Recipe:
         )
         length = self.epochs if self.steps is None else self.steps
         require(
-            length is not None and length > 0, f"a recipe of length {length} trains nothing; give at least one step"
+            length is not None and length > 0,
+            f"a recipe of length {length} trains nothing; give at least one step",
         )
         require(self.batch_size > 0, f"recipe.batch_size={self.batch_size} must be at least 1")
+
+    def check(self) -> None:
+        """Builds optimiser and schedule once on nothing, so that bad numbers are refused before any data is read."""
+        try:
+            self.optimizers([torch.zeros(1, requires_grad=True)], 100)
+        except (ValueError, TypeError) as error:
+            raise BadInput(f"the recipe's optimizer or schedule is refused: {error}") from error
 
     def total_steps(self, samples: int) -> int:
         """Optimiser iterations on that many samples, the last partial batch counted."""
@@ -53,7 +62,9 @@ class Recipe:
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def warmup_linear(optimizer: Optimizer, total_steps: int, warmup: float = 0.01, stretch: float = 1.25) -> LambdaLR:
+def warmup_linear(
+    optimizer: Optimizer, total_steps: int, warmup: float = 0.01, stretch: float = 1.25
+) -> LambdaLR:
     """The reference's schedule (Potion; methods.py of its code, described in our docs).
 
     With w = int(warmup * total_steps) and T = stretch * total_steps: lr * (t+1)/(w+1) for t < w, then

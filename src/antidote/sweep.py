@@ -29,12 +29,22 @@ class Sweep(Callback):
         from antidote.report.table import sweep_table
 
         folder = Path(config.hydra.sweep.dir)
-        rows = [read(job) for job in sorted(folder.glob("*/.hydra"), key=lambda p: natural(p.parent.name))]
+        rows = [
+            read(job)
+            for job in sorted(folder.glob("*/.hydra"), key=lambda p: natural(p.parent.name))
+        ]
+        for row in rows:  # what all jobs have in common says nothing in a row
+            shared = (
+                set.intersection(*(set(r["overrides"]) for r in rows)) if len(rows) > 1 else set()
+            )
+            row["shown"] = " ".join(o for o in row["overrides"] if o not in shared)
         failed = sum(row["status"] != "ok" for row in rows)
         console = Console()
         console.print(sweep_table(rows))
         console.print(
-            f"{len(rows) - failed} ok, {failed} failed; folders in {folder.resolve()}", soft_wrap=True, highlight=False
+            f"{len(rows) - failed} ok, {failed} failed; folders in {folder.resolve()}",
+            soft_wrap=True,
+            highlight=False,
         )
         if failed:
             sys.exit(1)
@@ -47,7 +57,7 @@ def natural(name: str) -> tuple[int, str]:
 def read(hydra_folder: Path) -> dict[str, Any]:
     job = hydra_folder.parent
     overrides = (hydra_folder / "overrides.yaml").read_text().replace("- ", "").split()
-    about = {"job": job.name, "overrides": " ".join(overrides)}
+    about = {"job": job.name, "overrides": overrides}
     try:
         return about | json.loads((job / "result.json").read_text())
     except OSError:

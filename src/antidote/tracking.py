@@ -87,10 +87,24 @@ class Tracker:
 
     def result(self, result: Mapping[str, Any]) -> None:
         """The summary numbers of a result.json."""
-        names = ("healed", "healed_raw", "accuracy_drop", "objective", "sample_gradients", "n_poisoned", "n_known")
+        names = (
+            "healed",
+            "healed_raw",
+            "accuracy_drop",
+            "objective",
+            "sample_gradients",
+            "n_poisoned",
+            "n_known",
+        )
         nested = {"seconds": result["seconds"], "search": result["search"] or {}}
         self.metrics({name: result[name] for name in names})
-        self.metrics({f"{group}/{name}": value for group, values in nested.items() for name, value in values.items()})
+        self.metrics(
+            {
+                f"{group}/{name}": value
+                for group, values in nested.items()
+                for name, value in values.items()
+            }
+        )
 
     def batch(self, **what: Any) -> None:
         if self.logger is not None:

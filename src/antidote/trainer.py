@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from antidote.core import BadInput, require
 
@@ -14,7 +15,13 @@ from antidote.core import BadInput, require
 def trainer(accelerator: str, precision: str, **options: Any) -> L.Trainer:
     """A Trainer; precision "auto" is bf16-mixed where the hardware computes in bf16, else 32-true."""
     require(
-        accelerator != "gpu" or torch.cuda.is_available(), "trainer=gpu finds no GPU; use trainer=cpu or trainer=auto"
+        accelerator != "gpu" or torch.cuda.is_available(),
+        "trainer=gpu finds no GPU; use trainer=cpu or trainer=auto",
+    )
+    devices = options.get("devices", 1)
+    require(
+        devices == 1,
+        f"trainer.devices={devices}: a run uses one device; run several jobs with -m instead",
     )
     if precision == "auto":
         precision = "bf16-mixed" if has_bf16(accelerator) else "32-true"
@@ -22,7 +29,7 @@ def trainer(accelerator: str, precision: str, **options: Any) -> L.Trainer:
         warnings.simplefilter("ignore")
         try:
             return L.Trainer(accelerator=accelerator, precision=precision, **options)  # type: ignore[arg-type]
-        except ValueError as error:
+        except (ValueError, MisconfigurationException, ModuleNotFoundError) as error:
             raise BadInput(f"the Trainer refuses its settings: {error}") from error
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import torch
 from sklearn.datasets import load_digits
 
-from antidote.core import Augment, Data, Samples, generator
+from antidote.core import Augment, Data, Samples, generator, require
 from antidote.dataset.images import image_data
 
 
 def digits(augment: Augment, upscale: int, test_share: float, seed: int, limit: int | None) -> Data:
     """Each pixel becomes `upscale` x `upscale` pixels, so that nets with strides can take them; the split is drawn."""
+    require(
+        0 < test_share < 1,
+        f"dataset.test_share={test_share} is not in (0, 1); 0.2 holds out a fifth",
+    )
     raw = load_digits()
     x = torch.from_numpy(raw.images).mul(255 / 16).round().to(torch.uint8).unsqueeze(1)
     x = x.repeat_interleave(upscale, 2).repeat_interleave(upscale, 3)

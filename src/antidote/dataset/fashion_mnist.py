@@ -13,11 +13,22 @@ from torch import Tensor
 from antidote.core import Augment, BadInput, Data, Samples
 from antidote.dataset.images import image_data
 
-CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
-DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # where the package dataset-fashion-mnist puts it
-OFFLINE = (
-    "dataset=digits works offline, and `apt-get install dataset-fashion-mnist` brings the data where apt is present"
+CLASSES = (
+    "T-shirt",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
 )
+DEBIAN = Path(
+    "/usr/share/datasets/fashion-mnist"
+)  # where the package dataset-fashion-mnist puts it
+OFFLINE = "dataset=digits works offline, and `apt-get install dataset-fashion-mnist` brings the data where apt is present"
 
 
 def fashion_mnist(folder: str, augment: Augment, download: bool, limit: int | None) -> Data:
@@ -25,7 +36,10 @@ def fashion_mnist(folder: str, augment: Augment, download: bool, limit: int | No
 
     Raises `BadInput` where none of the three has it.
     """
-    found = next((f for f in (Path(folder), Path(folder) / "FashionMNIST/raw", DEBIAN) if has_images(f)), None)
+    found = next(
+        (f for f in (Path(folder), Path(folder) / "FashionMNIST/raw", DEBIAN) if has_images(f)),
+        None,
+    )
     if found is None:
         found = fetch(Path(folder), download)
     train, test = (
@@ -45,12 +59,16 @@ def has_images(folder: Path) -> bool:
 def fetch(folder: Path, download: bool) -> Path:
     if not download:
         raise BadInput(f"no Fashion-MNIST in {folder} and dataset.download=false; {OFFLINE}")
-    from torchvision.datasets import FashionMNIST  # imports in 3 s and is needed for a download only
+    from torchvision.datasets import (
+        FashionMNIST,
+    )  # imports in 3 s and is needed for a download only
 
     try:
         FashionMNIST(str(folder), download=True)
     except Exception as error:
-        raise BadInput(f"no Fashion-MNIST in {folder} and its download failed ({error}); {OFFLINE}") from error
+        raise BadInput(
+            f"no Fashion-MNIST in {folder} and its download failed ({error}); {OFFLINE}"
+        ) from error
     return folder / "FashionMNIST/raw"
 
 
@@ -58,11 +76,15 @@ def read_idx(folder: Path, name: str) -> Tensor:
     """An IDX file of bytes, plain or gzipped: magic 0x000008 and the rank, big-endian sizes, then the bytes."""
     path = next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)
     if path is None:
-        raise BadInput(f"{folder} lacks {name}; delete the folder and run again to fetch all four files")
+        raise BadInput(
+            f"{folder} lacks {name}; delete the folder and run again to fetch all four files"
+        )
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         rank = raw[3]
         sizes = np.frombuffer(raw, ">u4", rank, 4)
-        return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(sizes).copy())
+        return torch.from_numpy(
+            np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(sizes).copy()
+        )
     except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
         raise BadInput(f"{path} is damaged ({error}); delete it and run again") from error

@@ -15,7 +15,9 @@ from antidote.dataset.images import image_data
 KINDS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
-def image_folder(folder: str | None, size: int, channels: int, augment: Augment, limit: int | None) -> Data:
+def image_folder(
+    folder: str | None, size: int, channels: int, augment: Augment, limit: int | None
+) -> Data:
     """Images resized to `size` x `size`, `channels` 1 (grey) or 3 (RGB); a sample's id is its place in path order.
 
     Raises `BadInput` for a folder without images or with classes in test that train does not have.
@@ -39,7 +41,10 @@ def paths(folder: Path) -> list[Path]:
 
 def read(folder: Path, classes: tuple[str, ...], size: int, channels: int) -> Samples:
     files = paths(folder)
-    require(bool(files), f"{folder} holds no images ({', '.join(sorted(KINDS))}); dataset=digits works offline")
+    require(
+        bool(files),
+        f"{folder} holds no images ({', '.join(sorted(KINDS))}); dataset=digits works offline",
+    )
     names = [p.relative_to(folder).parts[0] for p in files]
     strange = sorted(set(names) - set(classes))
     require(not strange, f"{folder} has class folders that train/ lacks: {', '.join(strange)}")
@@ -50,6 +55,10 @@ def read(folder: Path, classes: tuple[str, ...], size: int, channels: int) -> Sa
 def decode(path: Path, size: int, channels: int) -> Tensor:
     try:
         with Image.open(path) as image:
-            return pil_to_tensor(image.convert("L" if channels == 1 else "RGB").resize((size, size)))
+            return pil_to_tensor(
+                image.convert("L" if channels == 1 else "RGB").resize((size, size))
+            )
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
-        raise BadInput(f"{path} cannot be read as an image ({error}); remove it or replace it") from error
+        raise BadInput(
+            f"{path} cannot be read as an image ({error}); remove it or replace it"
+        ) from error

@@ -8,7 +8,9 @@ from torch import Tensor
 from antidote.core import Augment, Data, Samples, require
 
 
-def image_data(train: Samples, test: Samples, classes: tuple[str, ...], augment: Augment, limit: int | None) -> Data:
+def image_data(
+    train: Samples, test: Samples, classes: tuple[str, ...], augment: Augment, limit: int | None
+) -> Data:
     """`Data` from uint8 images (n, C, H, W); `limit` keeps the first so many training rows.
 
     Mean and standard deviation per channel come from the training images that are kept.
@@ -19,7 +21,10 @@ def image_data(train: Samples, test: Samples, classes: tuple[str, ...], augment:
             f"the data set has {len(part.x)} images but {len(part.y)} labels; fetch it again",
         )
     if limit is not None:
-        require(limit > 0, f"dataset.limit={limit} keeps no training sample; give a positive number or null for all")
+        require(
+            limit > 0,
+            f"dataset.limit={limit} keeps no training sample; give a positive number or null for all",
+        )
         train = Samples(train.x[:limit], train.y[:limit])
     mean, std = statistics(train.x)
     return Data(train, test, classes, augment, mean, std)
@@ -28,7 +33,9 @@ def image_data(train: Samples, test: Samples, classes: tuple[str, ...], augment:
 def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (C,) in 0..1 of bytes (n, C, H, W), exactly, from the histogram of 256 values."""
     values = torch.arange(256, dtype=torch.float64) / 255
-    share = torch.stack([torch.bincount(c.reshape(-1), minlength=256) for c in x.transpose(0, 1)]).double()
+    share = torch.stack(
+        [torch.bincount(c.reshape(-1), minlength=256) for c in x.transpose(0, 1)]
+    ).double()
     share /= share.sum(1, keepdim=True)
     mean = share @ values
     std = (share @ values.square() - mean.square()).clamp_min(1e-12).sqrt()

@@ -23,7 +23,12 @@ class Classifier(L.LightningModule):
     """
 
     def __init__(
-        self, net: Callable[..., nn.Module], recipe: Recipe, data: Data, seed: int, channels_last: bool
+        self,
+        net: Callable[..., nn.Module],
+        recipe: Recipe,
+        data: Data,
+        seed: int,
+        channels_last: bool,
     ) -> None:
         super().__init__()
         self.factory, self.recipe, self.seed = net, recipe, seed
@@ -54,15 +59,23 @@ class Classifier(L.LightningModule):
     def restore(self, path: str | Path) -> None:
         """Weights from a safetensors file of this very net; raises `BadInput` for any other."""
         if not Path(path).is_file():
-            raise BadInput(f"victim={path} is not a file; give a .safetensors file or leave victim=null to train one")
+            raise BadInput(
+                f"victim={path} is not a file; give a .safetensors file or leave victim=null to train one"
+            )
         try:
             found = load_file(path)
         except SafetensorError as error:
             raise BadInput(f"victim={path} is not a safetensors file ({error})") from error
         wanted = self.net.state_dict()
-        differ = [n for n in wanted | found if n not in wanted or n not in found or wanted[n].shape != found[n].shape]
+        differ = [
+            n
+            for n in wanted | found
+            if n not in wanted or n not in found or wanted[n].shape != found[n].shape
+        ]
         if differ:
-            ours, theirs = (tuple(d[differ[0]].shape) if differ[0] in d else "absent" for d in (wanted, found))
+            ours, theirs = (
+                tuple(d[differ[0]].shape) if differ[0] in d else "absent" for d in (wanted, found)
+            )
             raise BadInput(
                 f"victim={path} is of another net than {type(self.net).__name__} as configured: tensors that "
                 f"differ: {len(differ)}, first {differ[0]} ({theirs} in the file, {ours} here); mend model.* or dataset"
@@ -74,8 +87,15 @@ class Classifier(L.LightningModule):
         logits = self.net(x)
         loss = finite(F.cross_entropy(logits, y), "the victim's loss")
         right = (logits.detach().argmax(1) == y).float().mean()
-        self.log_dict({"train/loss": loss, "train/accuracy": right}, on_step=False, on_epoch=True, batch_size=len(y))
+        self.log_dict(
+            {"train/loss": loss, "train/accuracy": right},
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(y),
+        )
         return loss
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]  # Lightning's own union of types
-        return self.recipe.optimizers(self.net.parameters(), int(self.trainer.estimated_stepping_batches))
+        return self.recipe.optimizers(
+            self.net.parameters(), int(self.trainer.estimated_stepping_batches)
+        )

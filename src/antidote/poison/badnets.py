@@ -7,7 +7,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from antidote.core import Attack, Data, Poison, Probe, Samples, as_float, everything, generator, require
+from antidote.core import (
+    Attack,
+    Data,
+    Poison,
+    Probe,
+    Samples,
+    as_float,
+    everything,
+    generator,
+    require,
+)
 from antidote.poison.measures import PlainAccuracy, TriggerSuccess
 
 
@@ -44,14 +54,21 @@ class BadNets(Attack):
     """
 
     def __init__(self, rate: float, target_class: int, size: int, seed: int) -> None:
-        require(0 < rate <= 1, f"poison.rate={rate} is not in (0, 1]; 0.01 poisons one training sample in a hundred")
+        require(
+            0 < rate <= 1,
+            f"poison.rate={rate} is not in (0, 1]; 0.01 poisons one training sample in a hundred",
+        )
         require(size > 0, f"poison.size={size} pixels is no patch; give at least 1")
         self.rate, self.target_class, self.size, self.seed = rate, target_class, size, seed
 
     def poison(self, data: Data, surrogate: Callable[[], nn.Module]) -> Poison:
         n = round(self.rate * len(data.train))
         self.check(data, n)
-        indices = torch.randperm(len(data.train), generator=generator(self.seed, "poison"))[:n].sort().values
+        indices = (
+            torch.randperm(len(data.train), generator=generator(self.seed, "poison"))[:n]
+            .sort()
+            .values
+        )
         indices = indices.to(data.train.y.device)
         labels = data.train.y.clone()
         labels[indices] = self.target_class
@@ -73,8 +90,13 @@ class BadNets(Attack):
     def check(self, data: Data, n: int) -> None:
         k, side = data.num_classes, min(data.train.x.shape[-2:])
         require(
-            0 <= self.target_class < k,
+            self.target_class in range(k),
             f"poison.target_class={self.target_class} does not exist: the data set has classes 0 to {k - 1}",
         )
-        require(n > 0, f"poison.rate={self.rate} of {len(data.train)} training samples is no sample; raise the rate")
-        require(self.size <= side, f"poison.size={self.size} is larger than the images ({side} pixels)")
+        require(
+            n > 0,
+            f"poison.rate={self.rate} of {len(data.train)} training samples is no sample; raise the rate",
+        )
+        require(
+            self.size <= side, f"poison.size={self.size} is larger than the images ({side} pixels)"
+        )

@@ -21,13 +21,24 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def samples(path: Path, data: Data, poison: Poison, victim: nn.Module, unlearned: nn.Module, columns: int = 6) -> Path:
+def samples(
+    path: Path,
+    data: Data,
+    poison: Poison,
+    victim: nn.Module,
+    unlearned: nn.Module,
+    columns: int = 6,
+) -> Path:
     """Clean test images, poisoned training images and each further probe, with labels and both nets' answers."""
-    rows: list[tuple[str, Loader, Tensor]] = [("clean test", poison.probes["test"].loader, data.test.y)]
+    rows: list[tuple[str, Loader, Tensor]] = [
+        ("clean test", poison.probes["test"].loader, data.test.y)
+    ]
     if len(poison.indices):
         as_trained = Loader(poison.train, poison.indices, view=poison.view)
         rows.append(("poisoned training", as_trained, data.train.y))
-    rows += [(name, probe.loader, data.test.y) for name, probe in poison.probes.items() if name != "test"]
+    rows += [
+        (name, probe.loader, data.test.y) for name, probe in poison.probes.items() if name != "test"
+    ]
     figure = Figure(figsize=(1.75 * columns + 0.4, 2.6 * len(rows)))
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for line, (title, loader, truth) in zip(axes, rows, strict=True):
@@ -39,7 +50,9 @@ def samples(path: Path, data: Data, poison: Poison, victim: nn.Module, unlearned
             axis.axis("off")
             if i >= len(images):
                 continue
-            axis.imshow(images[i].permute(1, 2, 0).clamp(0, 1).squeeze(-1), cmap="gray", vmin=0, vmax=1)
+            axis.imshow(
+                images[i].permute(1, 2, 0).clamp(0, 1).squeeze(-1), cmap="gray", vmin=0, vmax=1
+            )
             true = int(truth[few.rows[i]])
             label = f"true: {data.classes[true]}"
             if int(stored[i]) != true:
@@ -50,21 +63,39 @@ def samples(path: Path, data: Data, poison: Poison, victim: nn.Module, unlearned
                 axis.text(0.5, height, f"{who}: {data.classes[int(net_says[i])]}", transform=axis.transAxes, ha="center",
                           fontsize=8, color="black" if right else BEFORE, weight="normal" if right else "bold")  # fmt: skip
         line[0].text(
-            -0.18, 0.5, title, transform=line[0].transAxes, rotation=90, va="center", fontsize=10, weight="bold"
+            -0.18,
+            0.5,
+            title,
+            transform=line[0].transAxes,
+            rotation=90,
+            va="center",
+            fontsize=10,
+            weight="bold",
         )
-    figure.suptitle("What the victim (before) and the unlearned net (after) answer; wrong answers in red", fontsize=10)
+    figure.suptitle(
+        "What the victim (before) and the unlearned net (after) answer; wrong answers in red",
+        fontsize=10,
+    )
     figure.tight_layout(h_pad=3.2)
     return save(figure, path)
 
 
-def search_path(path: Path, steps: Sequence[Mapping[str, float]], search: Mapping[str, Any]) -> Path:
+def search_path(
+    path: Path, steps: Sequence[Mapping[str, float]], search: Mapping[str, Any]
+) -> Path:
     """Accuracy on the known poison against the cutoff, with the share of dampened weights, and where PTN stopped."""
     figure = Figure(figsize=(7, 4.2))
     axis = figure.subplots()
     cutoffs = [s["cutoff"] for s in steps]
     axis.plot(cutoffs, [s["known_poison_accuracy"] for s in steps], "o-", color=BEFORE, markersize=4,
               label="known poison answered with its poisoned label")  # fmt: skip
-    axis.plot(cutoffs, [s["dampened"] for s in steps], "--", color=MUTED, label="share of weights dampened")
+    axis.plot(
+        cutoffs,
+        [s["dampened"] for s in steps],
+        "--",
+        color=MUTED,
+        label="share of weights dampened",
+    )
     axis.axhline(search["rho"] * search["start_accuracy"], color="black", linewidth=0.8, linestyle=":",
                  label=f"stop at rho = {search['rho']:g} of the victim's {search['start_accuracy']:.0%}")  # fmt: skip
     verdict = "stop" if search["met"] else "gave up"
@@ -86,7 +117,9 @@ def search_path(path: Path, steps: Sequence[Mapping[str, float]], search: Mappin
     return save(figure, path)
 
 
-def per_class(path: Path, classes: Sequence[str], before: Mapping[str, float], after: Mapping[str, float]) -> Path:
+def per_class(
+    path: Path, classes: Sequence[str], before: Mapping[str, float], after: Mapping[str, float]
+) -> Path:
     """Clean test accuracy of each class before and after unlearning."""
     figure = Figure(figsize=(max(7.0, 0.32 * len(classes)), 3.6))
     axis = figure.subplots()
@@ -96,7 +129,13 @@ def per_class(path: Path, classes: Sequence[str], before: Mapping[str, float], a
         (0.2, after, AFTER, "after unlearning"),
     ):
         heights = [values[f"test/class_accuracy/{k}"] for k in range(len(classes))]
-        axis.bar(places + shift, heights, 0.4, color=colour, label=f"{label}, mean {values['test/accuracy']:.1%}")
+        axis.bar(
+            places + shift,
+            heights,
+            0.4,
+            color=colour,
+            label=f"{label}, mean {values['test/accuracy']:.1%}",
+        )
     axis.set_xticks(places, classes, rotation=35, ha="right", fontsize=8)
     axis.set(ylabel="clean test accuracy", ylim=(0, 1.0))
     axis.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)

@@ -23,7 +23,9 @@ def write(path: Path, content: bytes | str) -> Path:
 
 def model(path: Path, net: nn.Module) -> Path:
     """All parameters and buffers as safetensors."""
-    return write(path, save({k: t.detach().cpu().contiguous() for k, t in net.state_dict().items()}))
+    return write(
+        path, save({k: t.detach().cpu().contiguous() for k, t in net.state_dict().items()})
+    )
 
 
 def poison_ids(path: Path, data: Data, poison: Poison, known: Tensor, unknown: Tensor) -> Path:

@@ -24,7 +24,8 @@ def result_table(result: dict[str, Any]) -> Table:
     """Before and after of one run, with what it cost."""
     counts = f"{result['n_poisoned']} poisoned, {result['n_known']} known"
     table = Table(
-        title=f"{result['dataset']}, {result['poison']}: {counts}\n{result['unlearning']}", title_justify="left"
+        title=f"{result['dataset']}, {result['poison']}: {counts}\n{result['unlearning']}",
+        title_justify="left",
     )
     for column in ("", "before", "after"):
         table.add_column(column, justify="left" if not column else "right", no_wrap=True)
@@ -50,7 +51,10 @@ def show_result(result: dict[str, Any], folder: Path, uri: str | None, address: 
     console.print(result_table(result))
     lines = [f"run folder  {folder}"]
     if address:
-        lines += [f"MLflow      {uri}", f"            `make ui`, then http://127.0.0.1:5000/{address}"]
+        lines += [
+            f"MLflow      {uri}",
+            f"            `make ui`, then http://127.0.0.1:5000/{address}",
+        ]
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False)
 
@@ -70,5 +74,5 @@ def sweep_table(rows: Sequence[dict[str, Any]]) -> Table:
         ]
         status = row["status"]
         shown = "[green]ok[/green]" if status == "ok" else f"[red]{status}[/red]"
-        table.add_row(row["job"], row["overrides"], shown, *map(percent, figures), row.get("error", ""))
+        table.add_row(row["job"], row["shown"], shown, *map(percent, figures), row.get("error", ""))
     return table

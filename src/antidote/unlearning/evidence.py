@@ -19,7 +19,9 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 BLOCK = 2**19  # weights edited at a time: what is worked out for them stays in the CPU's cache
 
 
-def importance(net: nn.Module, loader: Loader, objective: Objective, power: int, by_sample: bool) -> Weights:
+def importance(
+    net: nn.Module, loader: Loader, objective: Objective, power: int, by_sample: bool
+) -> Weights:
     """I(D)_j = (1/B) sum over batches b of |d ell_b / d theta_j|^power, in evaluation mode and float32.
 
     phi is applied to the gradient of the batch MEAN, so the batch size is part of the definition. Each batch counts
@@ -66,14 +68,19 @@ class Evidence:
     @cached_property
     def ratios(self) -> np.ndarray:
         """All finite r_j = I_f,j / I_r,j over all layers, ascending; 0/0 and x/0 are left out."""
-        every = torch.cat([(self.I_f[n] / self.I_r[n]).reshape(-1) for n in self.theta]).cpu().numpy()
+        every = (
+            torch.cat([(self.I_f[n] / self.I_r[n]).reshape(-1) for n in self.theta]).cpu().numpy()
+        )
         every.sort()  # puts inf and then NaN last
         return every[: np.searchsorted(every, np.inf)]
 
     @cached_property
     def factors(self) -> Weights:
         """min(lambda I_r,j / I_f,j, 1): what each weight is multiplied by if it is selected (0/0 never is)."""
-        return {n: (self.strength * self.I_r[n]).div_(self.I_f[n]).clamp_(max=1).nan_to_num_() for n in self.theta}
+        return {
+            n: (self.strength * self.I_r[n]).div_(self.I_f[n]).clamp_(max=1).nan_to_num_()
+            for n in self.theta
+        }
 
     @cached_property
     def infinite(self) -> int:
@@ -84,7 +91,9 @@ class Evidence:
         """The p-th percentile (0..100) of the finite ratios, by linear interpolation in float64."""
         a = self.ratios
         if len(a) == 0:
-            raise Diverged("no weight has a finite importance ratio: the rest of the data moves no weight")
+            raise Diverged(
+                "no weight has a finite importance ratio: the rest of the data moves no weight"
+            )
         h = (len(a) - 1) * min(max(p, 0.0), 100.0) / 100
         low, high = float(a[math.floor(h)]), float(a[math.ceil(h)])
         return low + (h - math.floor(h)) * (high - low)

@@ -29,8 +29,13 @@ class FineTune(Trained):
         make_trainer: Callable[..., L.Trainer],
         seed: int,
     ) -> None:
-        require(fraction > 0, f"unlearning.fraction={fraction} must be positive; 0.25 is the reference's share")
-        super().__init__(replace(recipe, optimizer=optimizer, schedule=schedule), make_trainer, seed)
+        require(
+            fraction > 0,
+            f"unlearning.fraction={fraction} must be positive; 0.25 is the reference's share",
+        )
+        super().__init__(
+            replace(recipe, optimizer=optimizer, schedule=schedule), make_trainer, seed
+        )
         self.fraction = fraction
 
     def batches(self, split: Split) -> Loader:

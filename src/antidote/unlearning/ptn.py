@@ -26,7 +26,10 @@ Good = Callable[[int], bool]
 
 def scan(good: Good, tries: int) -> int | None:
     """The first try that is good, asked one after the other (the reference's way)."""
-    return next((t for t in tqdm(range(tries), desc="PTN tries", disable=None, leave=False) if good(t)), None)
+    return next(
+        (t for t in tqdm(range(tries), desc="PTN tries", disable=None, leave=False) if good(t)),
+        None,
+    )
 
 
 def bisect(good: Good, tries: int) -> int | None:
@@ -67,11 +70,23 @@ class PTN:
         augment: bool,
         seed: int,
     ) -> None:
-        require(0 <= rho < 1, f"unlearning.rho={rho} is not in [0, 1); 0.2 stops at a fifth of the first accuracy")
+        require(
+            0 <= rho < 1,
+            f"unlearning.rho={rho} is not in [0, 1); 0.2 stops at a fifth of the first accuracy",
+        )
         require(growth > 1, f"unlearning.growth={growth} must be above 1; the reference uses 1.1")
-        require(start > 0, f"unlearning.start={start} must be positive; the reference starts at n_f/N divided by 25")
-        require(max_tries > 0, f"unlearning.max_tries={max_tries} must be at least 1; the reference tries 500 times")
-        require(strategy in STRATEGIES, f"unlearning.strategy={strategy} is unknown; choose {' or '.join(STRATEGIES)}")
+        require(
+            start > 0,
+            f"unlearning.start={start} must be positive; the reference starts at n_f/N divided by 25",
+        )
+        require(
+            max_tries in range(1, 10**6),
+            f"unlearning.max_tries={max_tries} must be at least 1; the reference tries 500 times",
+        )
+        require(
+            strategy in STRATEGIES,
+            f"unlearning.strategy={strategy} is unknown; choose {' or '.join(STRATEGIES)}",
+        )
         self.method, self.rho, self.start, self.growth = method, rho, start, growth
         self.max_tries, self.pressure_max = max_tries, pressure_max
         self.strategy, self.augment, self.seed = strategy, augment, seed
@@ -88,7 +103,9 @@ class PTN:
 
     def unlearn(self, victim: Victim, split: Split) -> Report:
         net = victim.net
-        known = split.forget.but(seed=self.seed, augment=split.forget.augment if self.augment else None)
+        known = split.forget.but(
+            seed=self.seed, augment=split.forget.augment if self.augment else None
+        )
         A_0 = accuracy(net, known)
         evidence = self.method.measure(net, split)
         natural = self.method.natural(evidence)
@@ -97,12 +114,18 @@ class PTN:
         def good(t: int) -> bool:
             done = self.method.edit(net, evidence, self.pressure(natural, t))
             steps[t] = {"try": t, "known_poison_accuracy": accuracy(net, known), **done}
-            return steps[t]["known_poison_accuracy"] <= self.rho * A_0 + 1e-12  # 7/50 is 0.2 of 35/50
+            return (
+                steps[t]["known_poison_accuracy"] <= self.rho * A_0 + 1e-12
+            )  # 7/50 is 0.2 of 35/50
 
         tries = self.tries(natural)
         found = STRATEGIES[self.strategy](good, tries)
         if found is None:
-            log.warning("PTN: none of %d tries brought the known poison to %.0f %%", tries, 100 * self.rho * A_0)
+            log.warning(
+                "PTN: none of %d tries brought the known poison to %.0f %%",
+                tries,
+                100 * self.rho * A_0,
+            )
         stop = tries - 1 if found is None else found
         self.method.edit(net, evidence, self.pressure(natural, stop))
         search: dict[str, Any] = {
@@ -112,7 +135,10 @@ class PTN:
             "rho": self.rho,
             "start_accuracy": A_0,
             "infinite_ratios": evidence.infinite,
-            **{k: steps[stop].get(k) for k in ("known_poison_accuracy", "cutoff", "percentile", "dampened")},
+            **{
+                k: steps[stop].get(k)
+                for k in ("known_poison_accuracy", "cutoff", "percentile", "dampened")
+            },
         }
         path = [steps[t] for t in sorted(steps)]
         return Report(path, evidence.sample_gradients, evidence.saved, search)

@@ -51,7 +51,9 @@ class Trained(L.LightningModule):
         self.history.append({k: v.item() for k, v in self.trainer.callback_metrics.items()})
 
     def configure_optimizers(self) -> Any:
-        return self.recipe.optimizers(self.net.parameters(), int(self.trainer.estimated_stepping_batches))
+        return self.recipe.optimizers(
+            self.net.parameters(), int(self.trainer.estimated_stepping_batches)
+        )
 
     def unlearn(self, victim: Victim, split: Split) -> Report:
         device = next(victim.net.parameters()).device
@@ -60,7 +62,9 @@ class Trained(L.LightningModule):
             shuffle=True, batch_size=self.recipe.batch_size, seed=derive(self.seed, "unlearn")
         )
         steps = self.length(split)
-        trainer = self.make_trainer(max_steps=steps, max_epochs=math.ceil(steps / len(loader)), logger=False)
+        trainer = self.make_trainer(
+            max_steps=steps, max_epochs=math.ceil(steps / len(loader)), logger=False
+        )
         trainer.fit(self, loader)
         victim.net = self.net.to(device)
         return Report(steps=self.history, sample_gradients=self.seen(trainer.global_step, loader))
