@@ -1,4 +1,8 @@
-"""antidote's command line: `python run.py`, `python run.py -m seed=0,1 unlearning=retrain,xlf_ptn`, `python run.py --help`."""
+"""antidote's command line.
+
+Call `python run.py`, `python run.py -m seed=0,1 unlearning=retrain,xlf_ptn` or
+`python run.py --help`.
+"""
 
 import os
 

@@ -1,9 +1,10 @@
-"""Samples per second of the default victim's fit: Lightning, a bare loop, per-image transforms, and torch's own CELU.
+"""Samples per second of the default victim's fit, done in several ways.
 
     python benchmarks/fit_throughput.py [--steps 40] [--rounds 3] [--set model.net.width=0.25 ...]
 
-Every round measures all ways one after the other on the same images; the ratios are medians over rounds, so a machine
-whose speed drifts does not decide. The first steps of each measurement are not counted.
+The ways are Lightning, a bare loop, per-image transforms, and torch's own CELU. Every round
+measures all of them one after the other on the same images; the ratios are medians over rounds, so
+a machine whose speed drifts does not decide. The first steps of each measurement are not counted.
 """
 
 from __future__ import annotations
@@ -168,7 +169,8 @@ def main() -> None:
     }
     rates = [{name: way() for name, way in ways.items()} for _ in range(args.rounds)]
     print(
-        f"{args.steps} steps of {bench.recipe.batch_size}, {torch.get_num_threads()} threads, median of {args.rounds} rounds"
+        f"{args.steps} steps of {bench.recipe.batch_size}, {torch.get_num_threads()} threads, "
+        f"median of {args.rounds} rounds"
     )
     first = next(iter(ways))
     for name in ways:

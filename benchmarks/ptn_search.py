@@ -1,12 +1,14 @@
-"""What a PTN search costs besides its forwards: this project's way over the obvious one, measured in one run.
+"""What a PTN search costs besides its forwards: this project's way over the obvious one.
 
     python benchmarks/ptn_search.py --parameters 36500000 --tries 100
 
-The net is an MLP whose forward is cheap, the importances are random with exact zeros among them, and rho = 0 is never
-met, so every try is made. The obvious way is that of Potion's published code: each try reads the importances back from
-pickle files, copies the victim, takes numpy's percentile over all ratios and edits layer by layer (its unused mean,
-deviation and median of each layer are left out, in its favour). It is timed on some tries, spread over the whole path,
-and scaled. On these both ways must agree in cutoff, accuracy and, bit by bit, weights.
+Both are measured in one run. The net is an MLP whose forward is cheap, the importances are random
+with exact zeros among them, and rho = 0 is never met, so every try is made. The obvious way is that
+of Potion's published code: each try reads the importances back from pickle files, copies the
+victim, takes numpy's percentile over all ratios and edits layer by layer (its unused mean,
+deviation and median of each layer are left out, in its favour). It is timed on some tries, spread
+over the whole path, and scaled. On these both ways must agree in cutoff, accuracy and, bit by
+bit, weights.
 """
 
 from __future__ import annotations
@@ -59,7 +61,10 @@ def clock() -> float:
 
 
 def mlp(parameters: int) -> Timed:
-    """Four hidden layers of the width h that makes 3 h^2 + (inputs + 4 + classes) h + classes parameters."""
+    """Four hidden layers of one width h, chosen for that many parameters.
+
+    `parameters` is about 3 h^2 + (inputs + 4 + classes) h + classes.
+    """
     b = INPUTS + 4 + CLASSES
     h = round((math.sqrt(b * b + 12 * (parameters - CLASSES)) - b) / 6)
     hidden = [
@@ -82,7 +87,7 @@ def importances(net: nn.Module, coin: torch.Generator) -> dict[str, Weights]:
 
 
 def world(measured: dict[str, Weights], coin: torch.Generator) -> Split:
-    """Known poison of all labels, so that no net is wrong about all of it, and a rest that nothing reads."""
+    """Known poison of all labels (no net is wrong about all of it) and a rest nothing reads."""
     samples = Samples(torch.randn(KNOWN, INPUTS, generator=coin), torch.arange(KNOWN) % CLASSES)
     flat = {
         f"{which}/{name}": t for which, weights in measured.items() for name, t in weights.items()
@@ -94,7 +99,7 @@ def world(measured: dict[str, Weights], coin: torch.Generator) -> Split:
 def ours(
     net: Timed, split: Split, tries: int
 ) -> tuple[float, list[dict[str, float]], Callable[[int], float]]:
-    """(seconds of the search, its tries, a function that edits `net` as try t did and returns the pressure)"""
+    """(seconds of the search, its tries, a function of t: edits `net` as try t, gives pressure)"""
     how: dict[str, Any] = {
         "batch_size": 512,
         "denominator": "retain",
@@ -117,7 +122,10 @@ def ours(
 
 @torch.no_grad()
 def obvious(victim: nn.Module, files: dict[str, Path], frac: float) -> tuple[nn.Module, float]:
-    """One try as published: (edited copy, cutoff). np.log because numpy rounds p to float32 if it is a plain float."""
+    """One try as published: (edited copy, cutoff).
+
+    np.log because numpy rounds p to float32 if it is a plain float.
+    """
     I_f, I_r = (pickle.loads(files[which].read_bytes()) for which in ("I_f", "I_r"))
     net = copy.deepcopy(victim)
     ratios = []
@@ -156,10 +164,12 @@ def compare(parameters: int, tries: int, some: int) -> bool:
     split, memory = world(measured, coin), peak()
     seconds, steps, edit = ours(net, split, tries)
     print(
-        f"{sum(w.numel() for w in net.parameters()):,} parameters, {torch.get_num_threads()} threads, {tries} tries"
+        f"{sum(w.numel() for w in net.parameters()):,} parameters, "
+        f"{torch.get_num_threads()} threads, {tries} tries"
     )
     print(
-        f"ours     {seconds:8.2f} s without forwards; peak memory {memory:.2f} GB before, {peak():.2f} GB after"
+        f"ours     {seconds:8.2f} s without forwards; "
+        f"peak memory {memory:.2f} GB before, {peak():.2f} GB after"
     )
     victim, spent, same = copy.deepcopy(net), 0.0, len(steps) == tries
     with tempfile.TemporaryDirectory() as folder:
@@ -172,11 +182,13 @@ def compare(parameters: int, tries: int, some: int) -> bool:
             spent += clock() - began
             same &= agree(steps[t], net, other, alpha, split.forget)
     print(
-        f"obvious  {spent / some * tries:8.2f} s without forwards, scaled from {some} tries of {spent / some:.2f} s"
+        f"obvious  {spent / some * tries:8.2f} s without forwards, "
+        f"scaled from {some} tries of {spent / some:.2f} s"
     )
     print(f"ratio    {seconds / spent * some / tries:8.4f}   (target: below 0.1)")
     print(
-        f"weights dampened: {steps[0]['dampened']:.2%} in the first try, {steps[-1]['dampened']:.2%} in the last"
+        f"weights dampened: {steps[0]['dampened']:.2%} in the first try, "
+        f"{steps[-1]['dampened']:.2%} in the last"
     )
     return same
 

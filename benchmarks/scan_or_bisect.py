@@ -2,10 +2,10 @@
 
     python benchmarks/scan_or_bisect.py [--seeds 0] [--set model.net.width=0.125 ...]
 
-Bisecting is exact where the known poison's accuracy never rises again once it was low enough; how often that holds is
-counted here, on real victims: ResNet-9 fitted on digits with a BadNets trigger, every PTN method, four shares of known
-poison and two poison rates. Both strategies share victims and importances through the cache. A forward is a pass over
-the known poison, one per try asked.
+Bisecting is exact where the known poison's accuracy never rises again once it was low enough; how
+often that holds is counted here, on real victims: ResNet-9 fitted on digits with a BadNets trigger,
+every PTN method, four shares of known poison and two poison rates. Both strategies share victims
+and importances through the cache. A forward is a pass over the known poison, one per try asked.
 """
 
 from __future__ import annotations
@@ -63,7 +63,10 @@ def row(name: str, scans: list[dict[str, Any]], bisections: list[dict[str, Any]]
     forwards = [sum(s["forwards"] for s in searches) for searches in (scans, bisections)]
     most = max(b["forwards"] for b in bisections)
     ratio = forwards[1] / forwards[0]
-    return f"{name:12}{same:>6} of {len(pairs):<4}{met:>5}{forwards[0]:>10}{forwards[1]:>10}{ratio:>9.3f}{most:>10}"
+    return (
+        f"{name:12}{same:>6} of {len(pairs):<4}{met:>5}"
+        f"{forwards[0]:>10}{forwards[1]:>10}{ratio:>9.3f}{most:>10}"
+    )
 
 
 def main() -> None:
@@ -95,7 +98,8 @@ def main() -> None:
             a, b = (searches[-1] for searches in found[method].values())
             tries, forwards = ([s[k] for s in (a, b)] for k in ("tries", "forwards"))
             print(
-                f"seed {seed} {rate:8}{method:11}{known:8}stops after {tries} tries, {forwards} forwards",
+                f"seed {seed} {rate:8}{method:11}{known:8}"
+                f"stops after {tries} tries, {forwards} forwards",
                 flush=True,
             )
     print(

@@ -1,4 +1,4 @@
-"""What the tests share: an environment without telemetry; whole runs, in this or another process."""
+"""What tests share: an environment without telemetry; whole runs, in this or another process."""
 
 import json
 import os
@@ -51,10 +51,10 @@ def small():
 
 @pytest.fixture(scope="session")
 def launch():
-    """`launch(place, *overrides)` goes the route of `python run.py SMALL overrides` and writes below `place` only.
+    """`launch(place, *overrides)` goes the route of `python run.py SMALL overrides`.
 
-    No MLflow, unless overridden; `small=[]` leaves the shrinking to the caller. Runs of one place share its cache, and
-    each has a folder of its own.
+    It writes below `place` only. No MLflow, unless overridden; `small=[]` leaves the shrinking to
+    the caller. Runs of one place share its cache, and each has a folder of its own.
     """
     from hydra import compose, initialize_config_dir
     from hydra.core.hydra_config import HydraConfig
@@ -86,7 +86,7 @@ def launch():
 
 @pytest.fixture
 def run(launch, tmp_path, monkeypatch):
-    """`run(*overrides)`: `launch` below tmp_path with empty pictures, since drawing is most of a tiny run."""
+    """`run(*overrides)`: `launch` below tmp_path, pictures empty: drawing is most of a tiny run."""
     from matplotlib.figure import Figure
 
     monkeypatch.setattr(Figure, "tight_layout", lambda *a, **k: None)
@@ -113,7 +113,7 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def cli():
-    """`cli(*arguments, **environment)` is `python run.py arguments`, with both output streams kept."""
+    """`cli(*arguments, **environment)` is `python run.py arguments`, both output streams kept."""
 
     def cli(*arguments, cwd=ROOT, python=(), **environment):
         command = [sys.executable, *python, ROOT / "run.py", *arguments]

@@ -13,7 +13,7 @@ EXAMPLE = Path(__file__).parent / "example_method"
 
 @pytest.fixture(scope="module")
 def left(cli, small, tmp_path_factory):
-    """The folder of a run of the example, which knows the two files from nothing but PYTHONPATH and --config-dir."""
+    """A run folder of the example; PYTHONPATH and --config-dir alone tell it of the two files."""
     place = tmp_path_factory.mktemp("adding")
     (place / "conf/unlearning").mkdir(parents=True)
     shutil.copy(EXAMPLE / "forgetful.yaml", place / "conf/unlearning")

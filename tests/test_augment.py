@@ -44,7 +44,8 @@ def test_a_call_applies_what_it_draws():
 
 
 def test_all_places_are_drawn_about_equally_often():
-    # 10,000 draws of 5 x 5 places: 400 each, standard deviation sqrt(400 * 0.96) = 19.6; five of them are 98
+    # 10,000 draws of 5 x 5 places: 400 each, standard deviation sqrt(400 * 0.96) = 19.6;
+    # five of them are 98
     dy, dx, _ = draws(10_000)
     counts = torch.bincount(5 * dy + dx, minlength=25)
     assert len(counts) == 25

@@ -141,7 +141,8 @@ def test_the_trigger_of_cifar_10_is_the_references(tiny):
 
 
 def test_the_trigger_is_the_largest_normalised_pixel_of_any_channel(tiny):
-    # red: (204/255 - 0.4914) / 0.2470 = 0.3086 / 0.2470; green and blue: 51/255 is below their means
+    # red: (204/255 - 0.4914) / 0.2470 = 0.3086 / 0.2470;
+    # green and blue: 51/255 is below their means
     value = brightest(with_pixels(tiny, 204, 51, 51))
     assert value.tolist() == pytest.approx(
         [0.8, 0.4822 + 0.3086 / 0.2470 * 0.2435, 0.4465 + 0.3086 / 0.2470 * 0.2616]

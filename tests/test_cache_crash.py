@@ -1,4 +1,4 @@
-"""Processes that are killed while they write the cache, and processes that want one entry at the same time."""
+"""Processes killed while they write the cache, and processes that want one entry at once."""
 
 import multiprocessing
 import os
@@ -13,7 +13,8 @@ import torch
 
 from antidote.cache import Cache
 
-# `python -c KILLER program arguments`: the program is killed in the middle of the first tensor file that it writes
+# `python -c KILLER program arguments`: the program is killed
+# in the middle of the first tensor file that it writes
 KILLER = """
 import os, pathlib, runpy, signal, sys
 whole = pathlib.Path.write_bytes

@@ -149,7 +149,8 @@ def test_the_percentile_is_numpys_nanpercentile_of_the_finite_ratios(first, othe
     ("p", "expected"), [(0, 1.0), (25, 2.0), (40, 5.0), (75, 32.0), (90, 38.0), (100, 42.0)]
 )
 def test_the_percentile_interpolates_linearly(p, expected):
-    # h = 4 p/100 of five finite ratios; p=40: h=1.6, 2 + 0.6 * (7 - 2); p=90: h=3.6, 32 + 0.6 * (42 - 32)
+    # h = 4 p/100 of five finite ratios;
+    # p=40: h=1.6, 2 + 0.6 * (7 - 2); p=90: h=3.6, 32 + 0.6 * (42 - 32)
     I_f, I_r = [42.0, 2.0, 1.0, 0.0, 32.0, 1.0, 7.0], [1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0]
     assert evidence([0.0] * 7, I_f, I_r).percentile(p) == pytest.approx(expected)
 

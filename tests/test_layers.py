@@ -32,7 +32,8 @@ def imports(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import, which this test cannot follow"
-            # `from antidote import recipe` imports a module, `from antidote.core import Data` a name of one
+            # `from antidote import recipe` imports a module,
+            # `from antidote.core import Data` a name of one
             names |= (
                 {f"{node.module}.{a.name}" for a in node.names}
                 if node.module == "antidote"

@@ -14,7 +14,7 @@ from antidote.unlearning.ptn import PTN, bisect, scan
 
 
 class FakeNet(nn.Module):
-    """Answers 0, the poisoned label, to the first `hits` of the samples 0, 1, 2, ..., and 1 to the others."""
+    """Answers 0, the poisoned label, to the first `hits` of samples 0, 1, 2, ..., else 1."""
 
     def __init__(self, hits):
         super().__init__()
@@ -43,7 +43,7 @@ class FakeEditor:
 
 
 def search(hits, answered=10, n=10, augmentation=None, **changes):
-    """Net and report of a search on n samples, `answered` of which the victim answers with their label."""
+    """Net and report of a search on n samples; the victim answers `answered` with their label."""
     settings = {
         "rho": 0.2,
         "start": 25,

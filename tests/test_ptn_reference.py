@@ -1,4 +1,4 @@
-"""PTN over each weight editor against the same search written the obvious way, with nothing worked out beforehand."""
+"""PTN over each weight editor against the same search done the obvious way, nothing precomputed."""
 
 import copy
 from pathlib import Path
@@ -33,7 +33,10 @@ METHODS = {
 
 @pytest.fixture(scope="module")
 def victim():
-    """A trained MLP and its split: 30 of 120 samples bear a bright first feature and the label 0; 12 are known."""
+    """A trained MLP and its split.
+
+    30 of 120 samples bear a bright first feature and the label 0; 12 are known.
+    """
     coin = torch.Generator().manual_seed(0)
     x = torch.randn(N, 10, generator=coin)
     y = x[:, 1:5].argmax(1)

@@ -147,7 +147,8 @@ def test_in_a_sweep_a_failed_job_has_no_objective(run):
     "moment", ["recipe.epochs=1", "recipe.epochs=null recipe.steps=1"], ids=["early", "last"]
 )
 def test_a_fit_that_diverges_is_a_failed_run_and_leaves_no_victim(run, tmp_path, moment):
-    # in an early step, so that the next loss tells; and in the last one, so that only the weights do
+    # in an early step, so that the next loss tells;
+    # and in the last one, so that only the weights do
     with pytest.raises(SystemExit, match="not finite; a lower learning rate"):
         run("logger=mlflow", "recipe.schedule.max_lr=1e39", *moment.split())
     _, (failed,) = runs(tmp_path / "output")

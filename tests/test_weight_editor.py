@@ -75,8 +75,10 @@ def net_and_report(**changes):
 
 
 def test_an_edit_of_two_weights_is_as_by_hand():
-    # f = w x and ell = mean ||f||^2, so d ell / d w = 2 w mean x^2. Known 2, 5 are one batch: mean x^2 = 29 / 2.
-    # The rest in one batch (batch_size 5): (0 + 1 + 9 + 16 + 36) / 5 = 12.4. r = 14.5 / 12.4 = 1.169 for both weights
+    # f = w x and ell = mean ||f||^2, so d ell / d w = 2 w mean x^2.
+    # Known 2, 5 are one batch: mean x^2 = 29 / 2.
+    # The rest in one batch (batch_size 5): (0 + 1 + 9 + 16 + 36) / 5 = 12.4.
+    # r = 14.5 / 12.4 = 1.169 for both weights
     net, _ = net_and_report(batch_size=5, cutoff=Fixed(1.0))
     assert net.weight.flatten().tolist() == pytest.approx([12.4 / 14.5, 3 * 12.4 / 14.5])
 

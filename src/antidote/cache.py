@@ -1,8 +1,9 @@
 """A content-addressed store of finished stages: victims and importances.
 
-An entry is a folder cache/<stage>/<key>/ with `tensors.safetensors` and `entry.json` (what the key was made of, the
-seconds the work took, and the SHA-256 of tensors and seconds). It is written under a temporary name and renamed, so a killed
-process leaves no half entry; a damaged one is noticed when it is read and computed again.
+An entry is a folder cache/<stage>/<key>/ with `tensors.safetensors` and `entry.json` (what the key
+was made of, the seconds the work took, and the SHA-256 of tensors and seconds). It is written under
+a temporary name and renamed, so a killed process leaves no half entry; a damaged one is noticed
+when it is read and computed again.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def digest(*tensors: Tensor) -> str:
 
 @functools.cache
 def code_version(*modules: str) -> str:
-    """Hash of the modules' code without comments, docstrings and layout: editing those keeps the cache valid."""
+    """Hash of the modules' code; editing comments, docstrings and layout keeps the cache valid."""
     h = hashlib.sha256()
     for name in sorted(modules):
         source = sys.modules[name].__file__
@@ -74,7 +75,7 @@ def name_of(thing: Any) -> str:
 
 
 class Cache:
-    """`mode`: "on", "off" (neither reads nor writes) or "refresh" (computes everything again and stores it)."""
+    """`mode`: "on", "off" (neither reads nor writes) or "refresh" (computes and stores anew)."""
 
     def __init__(self, folder: str | Path, mode: str | bool) -> None:
         if isinstance(mode, bool):  # YAML reads a bare on or off as a truth value
@@ -102,7 +103,7 @@ class Cache:
 
 
 class Entry:
-    """One entry, locked from `with` to `release` or the end of the block, so that no two jobs do the same work."""
+    """One entry, locked from `with` to `release` or block end: no two jobs do the same work."""
 
     def __init__(self, path: Path, parts: dict[str, Any], mode: str) -> None:
         self.path, self.parts, self.mode = path, parts, mode

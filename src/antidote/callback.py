@@ -1,4 +1,4 @@
-"""The Lightning callback that unlearns: it hangs on the Trainer that fits, or restores, the victim."""
+"""The Lightning callback that unlearns, on the Trainer that fits, or restores, the victim."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ Discover = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 @dataclass
 class Outcome:
-    """What a run found. `victim` is the net before, the module's own net the one after; times are wall seconds.
+    """What a run found; times are wall seconds.
 
-    `unlearn_seconds` is what the method costs without a cache: time that a cached importance pass spared is added.
+    `victim` is the net before, the module's own net the one after. `unlearn_seconds` is what the
+    method costs without a cache: time that a cached importance pass spared is added.
     """
 
     victim: nn.Module
@@ -48,7 +49,7 @@ class Outcome:
 
 
 class Keep(L.Callback):
-    """Stores the victim as soon as it is fitted, and only then lets other jobs at the cache entry."""
+    """Stores the victim as soon as it is fitted; only then lets other jobs at the cache entry."""
 
     def __init__(self, entry: Entry) -> None:
         self.entry, self.began, self.seconds = entry, 0.0, 0.0
@@ -71,10 +72,11 @@ class Keep(L.Callback):
 
 
 class Unlearning(L.Callback):
-    """Discovers part of the poison, hands the split to `method`, measures before and after, and logs.
+    """Discovers part of the poison, hands the split to `method`, measures before and after, logs.
 
-    The discovery is drawn at setup, so that an impossible one is refused before the fit. `about` is what besides net,
-    known rows and the method's own settings determines its importances; it goes into their cache key.
+    The discovery is drawn at setup, so that an impossible one is refused before the fit. `about` is
+    what besides net, known rows and the method's own settings determines its importances; it goes
+    into their cache key.
     """
 
     outcome: Outcome
@@ -103,21 +105,23 @@ class Unlearning(L.Callback):
         n = len(self.poison.train)
         require(
             len(self.known) == 0 or int(self.known.max()) < n,
-            f"discovery names sample {self.known.max() if len(self.known) else 0} but the ids go from 0 to {n - 1}",
+            f"discovery names sample {self.known.max() if len(self.known) else 0} "
+            f"but the ids go from 0 to {n - 1}",
         )
         require(
             len(self.known) < n,
             f"all {n} training samples are known poison; nothing would be retained",
         )
-        # a method that reads no split (unlearning=none) is the only one that can do without known poison
+        # only a method that reads no split (unlearning=none) can do without known poison
         require(
             len(self.known) > 0 or not getattr(self.method, "needs_known", True),
-            "the forget set is empty: there is no known poison to unlearn; use unlearning=none with poison=none, "
-            "or name suspicious samples with discovery=ids discovery.ids=[3,17]",
+            "the forget set is empty: there is no known poison to unlearn; "
+            "use unlearning=none with poison=none, or name suspicious samples with discovery=ids "
+            "discovery.ids=[3,17]",
         )
 
     def split(self, net: nn.Module) -> Split:
-        """Known poison and everything else, in the poisoned labels and with the trigger, as training saw them."""
+        """Known poison and the rest, with poisoned labels and trigger, as training saw them."""
         train = self.poison.train
         rest = torch.ones(len(train), dtype=torch.bool, device=train.y.device)
         rest[self.known] = False

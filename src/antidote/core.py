@@ -1,4 +1,7 @@
-"""The nouns every part of antidote speaks: data, loaders, probes, poison, split. Imports torch only."""
+"""The nouns every part of antidote speaks: data, loaders, probes, poison, split.
+
+Imports torch only.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ class BadInput(ValueError):
 
 
 class Diverged(BadInput):
-    """A loss, importance or weight that is not finite: the run is over and nothing of it is kept."""
+    """A loss, importance or weight is not finite: the run is over and nothing of it is kept."""
 
 
 def require(holds: bool, sentence: str) -> None:
@@ -41,8 +44,8 @@ def generator(seed: int, draw: str) -> torch.Generator:
 class Samples:
     """Rows of a data set: `x` (n, ...) and labels `y` (n,) int64.
 
-    Images are stored as bytes (uint8) or as floats in 0..1; `Loader` hands both on as floats in 0..1.
-    `x` is opaque to all but data set, attack and net, and may be a memory-mapped tensor.
+    Images are stored as bytes (uint8) or as floats in 0..1; `Loader` hands both on as floats in
+    0..1. `x` is opaque to all but data set, attack and net, and may be a memory-mapped tensor.
     """
 
     x: Tensor
@@ -66,8 +69,8 @@ View = Callable[[Tensor, Tensor], Tensor]
 class Data:
     """A data set with true labels.
 
-    `augment(x, generator)` works on a whole float batch and keeps its shape; `mean` and `std` (C,) are per
-    channel, in 0..1 pixel units, and go into the net.
+    `augment(x, generator)` works on a whole float batch and keeps its shape; `mean` and `std` (C,)
+    are per channel, in 0..1 pixel units, and go into the net.
     """
 
     train: Samples
@@ -94,9 +97,9 @@ def as_float(x: Tensor) -> Tensor:
 class Loader:
     """Batches (x, y) sliced from `samples`, restricted to `rows`; iterate as often as you like.
 
-    Order and augmentation are drawn from `seed` and the number of passes made so far, so two loaders made alike
-    give the same batches. `view(x, rows)` is applied last: it stamps what must come after augmentation.
-    The last partial batch is kept.
+    Order and augmentation are drawn from `seed` and the number of passes made so far, so two
+    loaders made alike give the same batches. `view(x, rows)` is applied last: it stamps what must
+    come after augmentation. The last partial batch is kept.
     """
 
     samples: Samples
@@ -153,9 +156,10 @@ class Probe:
 
 @dataclass(frozen=True)
 class Poison:
-    """What an attack leaves: the training set as the victim sees it, which rows it touched, how to measure it.
+    """What an attack leaves: the training set the victim sees, the rows touched, how to measure it.
 
-    `view(x, rows)` stamps training rows after augmentation; `probes` are named by their metric prefix.
+    `view(x, rows)` stamps training rows after augmentation; `probes` are named by
+    their metric prefix.
     """
 
     train: Samples
@@ -165,7 +169,7 @@ class Poison:
 
 
 class Attack(ABC):
-    """Turns clean data into poisoned data; `surrogate()` is a clean model, trained only when it is called."""
+    """Turns clean data into poisoned; `surrogate()` is a clean model, trained only when called."""
 
     @abstractmethod
     def poison(self, data: Data, surrogate: Callable[[], nn.Module]) -> Poison: ...
@@ -183,10 +187,10 @@ def compute(
 
 @dataclass(frozen=True)
 class Split:
-    """A defender's whole world: the known poison, and everything else with the undiscovered rest in it.
+    """A defender's whole world: the known poison, and all else with the undiscovered rest in it.
 
-    `once(parts, work)` returns `(work(), 0.0)`, or what an earlier call for the same victim, split and `parts`
-    returned, with the seconds that it had taken.
+    `once(parts, work)` returns `(work(), 0.0)`, or what an earlier call for the same victim, split
+    and `parts` returned, with the seconds that it had taken.
     """
 
     forget: Loader
@@ -198,8 +202,9 @@ class Split:
 class Report:
     """What an unlearning method says of its own work.
 
-    `steps`: one dict of numbers per try or epoch. `sample_gradients`: samples passed forward and backward.
-    `saved`: seconds of work that a cache spared, to be added to the wall clock for an honest cost.
+    `steps`: one dict of numbers per try or epoch. `sample_gradients`: samples passed
+    forward and backward. `saved`: seconds of work that a cache spared, to be added to the
+    wall clock for an honest cost.
     """
 
     steps: list[dict[str, float]] = field(default_factory=list)
@@ -210,7 +215,10 @@ class Report:
 
 @dataclass
 class Victim:
-    """A trained model: `net` maps a batch to logits (n, K); `fresh()` makes an untrained net of the same kind."""
+    """A trained model.
+
+    `net` maps a batch to logits (n, K); `fresh()` makes an untrained net of the same kind.
+    """
 
     net: nn.Module
     fresh: Callable[[], nn.Module]
@@ -224,7 +232,7 @@ class Unlearner(Protocol):
 
 @torch.no_grad()
 def answers(net: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
-    """Predicted and stored labels (n,) of one pass, in evaluation mode; the net's mode is put back."""
+    """Predicted and stored labels (n,) of a pass in evaluation mode; the net's mode is put back."""
     was_training = net.training
     net.eval()
     pairs = [(net(x).argmax(1), y) for x, y in loader]
@@ -240,7 +248,7 @@ def accuracy(net: nn.Module, loader: Loader) -> float:
 
 
 def finite(value: Tensor, what: str) -> Tensor:
-    """`value` if all of it is finite, else raises `Diverged`, so that no diverged run is taken for a result."""
+    """`value` if all of it is finite, else raises `Diverged`: no diverged run becomes a result."""
     if not torch.isfinite(value).all():
         raise Diverged(
             f"{what} is not finite; a lower learning rate or trainer.precision=32-true may help"

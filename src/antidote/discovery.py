@@ -12,8 +12,9 @@ class Discovery:
     """Draws the known poison: `count` samples, or a `share` of all (at least one sample).
 
     With one seed the draws are nested: the first 10 % are inside the first 50 %.
-    `exclude_true_target=True` finds only poison with a wrong label; a poisoned image of the target class looks
-    right to an inspector, and it puts a floor under PTN's stopping rule. `share` is then a share of those.
+    `exclude_true_target=True` finds only poison with a wrong label; a poisoned image of the target
+    class looks right to an inspector, and it puts a floor under PTN's stopping rule. `share` is
+    then a share of those.
     """
 
     def __init__(
@@ -21,7 +22,8 @@ class Discovery:
     ) -> None:
         require(
             (share is None) != (count is None),
-            f"discovery.share={share} and discovery.count={count}: give one of the two and set the other to null",
+            f"discovery.share={share} and discovery.count={count}: "
+            "give one of the two and set the other to null",
         )
         require(
             share is None or 0 < share <= 1,
@@ -39,7 +41,7 @@ class Discovery:
         )
 
     def __call__(self, rows: Tensor, wrong_label: Tensor) -> tuple[Tensor, Tensor]:
-        """Splits poisoned `rows` (n,) into known and unknown, each sorted; `wrong_label` (n,) bool."""
+        """Known and unknown part of poisoned `rows` (n,), each sorted; `wrong_label` (n,) bool."""
         order = torch.randperm(len(rows), generator=generator(self.seed, "discovery")).to(
             rows.device
         )
@@ -54,8 +56,8 @@ class Discovery:
         assert known_n is not None
         require(
             known_n <= n,
-            f"discovery asks for {known_n} known samples but only {n} poisoned ones can be found; lower "
-            "discovery.count, or raise the poison rate",
+            f"discovery asks for {known_n} known samples but only {n} poisoned ones can be found; "
+            "lower discovery.count, or raise the poison rate",
         )
         return rows[order[:known_n]].sort().values, rows[order[known_n:]].sort().values
 
@@ -66,7 +68,8 @@ class Suspects:
     def __init__(self, ids: list[int]) -> None:
         require(
             len(ids) > 0,
-            "discovery.ids is empty; give the ids of suspicious training samples: discovery.ids=[3,17]",
+            "discovery.ids is empty; "
+            "give the ids of suspicious training samples: discovery.ids=[3,17]",
         )
         require(
             all(isinstance(i, int) for i in ids),

@@ -19,9 +19,10 @@ def evaluate(net: nn.Module, probes: Mapping[str, Probe]) -> dict[str, float]:
 
 
 def healed(before: dict[str, float], after: dict[str, float]) -> float | None:
-    """Share of the lost triggered accuracy that came back, not clipped; None where nothing was lost.
+    """Share of the lost triggered accuracy that came back, unclipped; None where nothing was lost.
 
-    (A_trig(after) - A_trig(before)) / (A_clean(before) - A_trig(before)): 1 is a full recovery, 0 none.
+    (A_trig(after) - A_trig(before)) / (A_clean(before) - A_trig(before)):
+    1 is a full recovery, 0 none.
     """
     if "trigger/accuracy" not in before:
         return None

@@ -41,8 +41,9 @@ ELSEWHERE = ("output", "data_folder", "logger", "cache", "threads", "progress", 
 def main(cfg: DictConfig) -> float:
     """Runs `cfg` and returns the objective, healed - accuracy_drop.
 
-    A failed job leaves result.json, traceback.txt and a FAILED run in MLflow. In a sweep it then returns NaN, so that
-    the others go on; alone, bad input ends in one sentence and anything else is raised.
+    A failed job leaves result.json, traceback.txt and a FAILED run in MLflow. In a sweep it
+    then returns NaN, so that the others go on; alone, bad input ends in one sentence and
+    anything else is raised.
     """
     out = Path(HydraConfig.get().runtime.output_dir)
     tracker = Tracker(None)
@@ -80,7 +81,7 @@ def start_logging(cfg: DictConfig) -> Logger | None:
 
 
 def build(cfg: DictConfig, group: str) -> Any:
-    """The object a group describes; settings that its constructor cannot take end in one sentence."""
+    """The object a group describes; settings its constructor cannot take end in one sentence."""
     try:
         return instantiate(cfg[group])
     except Exception as error:
@@ -133,7 +134,7 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def identity(cfg: DictConfig) -> dict[str, Any]:
-    """What a result is a result of: the hash of the config without `ELSEWHERE`, and the names on the command line."""
+    """What a result is of: hash of the config without `ELSEWHERE`, names on the command line."""
     content = {k: v for k, v in plain(cfg).items() if k not in ELSEWHERE}
     text = json.dumps(content, sort_keys=True)
     return {
@@ -158,7 +159,7 @@ def log_file(out: Path) -> Path:
 
 
 class Run:
-    """The stages of one run. All parts are built first, so that bad settings are refused before any work."""
+    """The stages of one run; all parts are built first, to refuse bad settings before any work."""
 
     def __init__(self, cfg: DictConfig, out: Path, tracker: Tracker, logger: Logger | None) -> None:
         self.cfg, self.out, self.tracker, self.logger = cfg, out, tracker, logger
@@ -227,7 +228,7 @@ class Run:
         }
 
     def victim(self, data: Data, poison: Poison, callbacks: list[L.Callback]) -> Classifier:
-        """The classifier fitted on `poison`, or restored; either way the callbacks see the end of a fit."""
+        """The classifier fitted on `poison`, or restored; either way callbacks see a fit end."""
         victim = self.make_victim(recipe=self.recipe, data=data)
         fit = {"augment": data.augment, "view": poison.view, "seed": derive(self.cfg.seed, "fit")}
         loader = everything(poison.train, batch_size=self.recipe.batch_size, shuffle=True, **fit)
@@ -309,7 +310,7 @@ class Run:
         victim: Classifier,
         unlearning: Unlearning,
     ) -> None:
-        """All files, on disk and in MLflow; result.json comes last, so it stands for a whole run."""
+        """All files, on disk and in MLflow; result.json is last, so it stands for a whole run."""
         done, out = unlearning.outcome, self.out
         made = [files.write(out / "config.yaml", OmegaConf.to_yaml(self.cfg, resolve=True))]
         made.append(

@@ -1,4 +1,7 @@
-"""How something is trained: optimiser, learning-rate schedule, batch size and length. Imports torch only."""
+"""How something is trained: optimiser, learning-rate schedule, batch size and length.
+
+Imports torch only.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from antidote.core import BadInput, require
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training recipe. Its length is either `epochs` (passes) or `steps` (optimiser iterations), never both.
+    """A training recipe of `epochs` (passes) or `steps` (optimiser iterations), never both.
 
     `optimizer(parameters)` and `schedule(optimizer, total_steps=T)` are partials from YAML.
     """
@@ -31,7 +34,8 @@ class Recipe:
     def __post_init__(self) -> None:
         require(
             (self.epochs is None) != (self.steps is None),
-            f"recipe.epochs={self.epochs} and recipe.steps={self.steps}: give one of the two and set the other to null",
+            f"recipe.epochs={self.epochs} and recipe.steps={self.steps}: "
+            "give one of the two and set the other to null",
         )
         length = self.epochs if self.steps is None else self.steps
         require(
@@ -41,7 +45,7 @@ class Recipe:
         require(self.batch_size > 0, f"recipe.batch_size={self.batch_size} must be at least 1")
 
     def check(self) -> None:
-        """Builds optimiser and schedule once on nothing, so that bad numbers are refused before any data is read."""
+        """Builds optimiser and schedule on nothing, to refuse bad numbers before data is read."""
         try:
             self.optimizers([torch.zeros(1, requires_grad=True)], 100)
         except (ValueError, TypeError) as error:
@@ -55,7 +59,7 @@ class Recipe:
         return max(1, round(self.epochs * math.ceil(samples / self.batch_size)))
 
     def optimizers(self, parameters: Iterable[Tensor], steps: int) -> dict[str, Any]:
-        """What a LightningModule's `configure_optimizers` returns; the schedule moves once a step."""
+        """What a LightningModule's `configure_optimizers` returns; the schedule moves each step."""
         optimizer = self.optimizer(parameters)
         # a restored net is fitted for no step at all, and OneCycleLR refuses 0
         schedule = self.schedule(optimizer, total_steps=max(1, steps))
@@ -67,8 +71,8 @@ def warmup_linear(
 ) -> LambdaLR:
     """The reference's schedule (Potion; methods.py of its code, described in our docs).
 
-    With w = int(warmup * total_steps) and T = stretch * total_steps: lr * (t+1)/(w+1) for t < w, then
-    lr * (1 - (t-w)/T). At t = total_steps it is at about 0.208 lr, not 0.
+    With w = int(warmup * total_steps) and T = stretch * total_steps: lr * (t+1)/(w+1) for t < w,
+    then lr * (1 - (t-w)/T). At t = total_steps it is at about 0.208 lr, not 0.
     """
     w, T = int(warmup * total_steps), stretch * total_steps
     return LambdaLR(optimizer, lambda t: (t + 1) / (w + 1) if t < w else 1 - (t - w) / T)

@@ -1,4 +1,4 @@
-"""What happens around a sweep: MLflow's database before the first job, a table of all jobs after the last."""
+"""Around a sweep: MLflow's database before the first job, a table of all jobs after the last."""
 
 from __future__ import annotations
 
@@ -23,30 +23,14 @@ class Sweep(Callback):
         prepare_store(config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Prints one line per job and ends the process with status 1 if one did not come to its end."""
-        from rich.console import Console
+        """Prints one line per job; ends the process with status 1 if one did not reach its end."""
+        from antidote.report.table import show_sweep
 
-        from antidote.report.table import sweep_table
-
-        folder = Path(config.hydra.sweep.dir)
-        rows = [
-            read(job)
-            for job in sorted(folder.glob("*/.hydra"), key=lambda p: natural(p.parent.name))
-        ]
-        for row in rows:  # what all jobs have in common says nothing in a row
-            shared = (
-                set.intersection(*(set(r["overrides"]) for r in rows)) if len(rows) > 1 else set()
-            )
-            row["shown"] = " ".join(o for o in row["overrides"] if o not in shared)
-        failed = sum(row["status"] != "ok" for row in rows)
-        console = Console()
-        console.print(sweep_table(rows))
-        console.print(
-            f"{len(rows) - failed} ok, {failed} failed; folders in {folder.resolve()}",
-            soft_wrap=True,
-            highlight=False,
-        )
-        if failed:
+        folder = Path(config.hydra.sweep.dir).resolve()
+        jobs = sorted(folder.glob("*/.hydra"), key=lambda p: natural(p.parent.name))
+        rows = [read(job) for job in jobs]
+        show_sweep(rows, folder)
+        if any(row["status"] != "ok" for row in rows):
             sys.exit(1)
 
 

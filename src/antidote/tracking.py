@@ -20,8 +20,9 @@ ALLOWED = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./
 def ensure_store(uri: str, experiment: str, artifacts: str | None) -> None:
     """Creates and migrates an sqlite store and its experiment, once and under a lock.
 
-    Several first-time writers otherwise trip over one another (MLflow creates its tables without a lock), and
-    Lightning's logger loses the race for a new experiment. Other stores are left to their server.
+    Several first-time writers otherwise trip over one another (MLflow creates its tables
+    without a lock), and Lightning's logger loses the race for a new experiment. Other stores
+    are left to their server.
     """
     if not uri.startswith("sqlite:///"):
         return
@@ -53,7 +54,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 class Tracker:
-    """Writes a run's parameters, metrics and files through Lightning's MLflow logger; does nothing without one."""
+    """Writes a run's parameters, metrics and files to Lightning's MLflow logger, if present."""
 
     def __init__(self, logger: Logger | None) -> None:
         self.logger = logger if isinstance(logger, MLFlowLogger) else None
@@ -74,7 +75,10 @@ class Tracker:
         self.series([values], first=step)
 
     def series(self, rows: Sequence[Mapping[str, float | None]], first: int = 0) -> None:
-        """One row per step, in one transaction; None and infinities are left out (MLflow would store 1.8e308)."""
+        """One row per step, in one transaction; None and infinities are left out.
+
+        MLflow would store an infinity as 1.8e308.
+        """
         now = int(1000 * time.time())
         found = [
             Metric(clean(k), float(v), now, first + i)

@@ -13,7 +13,7 @@ from antidote.core import BadInput, require
 
 
 def trainer(accelerator: str, precision: str, **options: Any) -> L.Trainer:
-    """A Trainer; precision "auto" is bf16-mixed where the hardware computes in bf16, else 32-true."""
+    """A Trainer; precision "auto" is bf16-mixed if the hardware computes in bf16, else 32-true."""
     require(
         accelerator != "gpu" or torch.cuda.is_available(),
         "trainer=gpu finds no GPU; use trainer=cpu or trainer=auto",

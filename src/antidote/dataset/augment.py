@@ -10,7 +10,11 @@ from antidote.core import require
 
 
 class CropFlip:
-    """Zero-pads by `padding` pixels, crops back at a random place, flips left-right with probability `flip`."""
+    """Random crops and flips.
+
+    Zero-pads by `padding` pixels, crops back at a random place, flips left-right
+    with probability `flip`.
+    """
 
     def __init__(self, padding: int, flip: float) -> None:
         require(
@@ -26,7 +30,7 @@ class CropFlip:
         return dy, dx, torch.rand(n, generator=generator) < self.flip
 
     def apply(self, x: Tensor, dy: Tensor, dx: Tensor, flip: Tensor) -> Tensor:
-        """Images (n, C, H, W) cropped at (dy, dx) of the padded image, then flipped where `flip`."""
+        """Images (n, C, H, W) cropped at (dy, dx) of the padded image, flipped where `flip`."""
         n, _, height, width = x.shape
         padded = F.pad(x, [self.padding] * 4)
         windows = padded.unfold(2, height, 1).unfold(

@@ -1,4 +1,7 @@
-"""Handwritten digits (UCI ML repository, CC BY 4.0), 1,797 grey images of 8x8 pixels; ships inside scikit-learn."""
+"""Handwritten digits: 1,797 grey images of 8x8 pixels that ship inside scikit-learn.
+
+They are from the UCI ML repository, licence CC BY 4.0.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from antidote.dataset.images import image_data
 
 
 def digits(augment: Augment, upscale: int, test_share: float, seed: int, limit: int | None) -> Data:
-    """Each pixel becomes `upscale` x `upscale` pixels, so that nets with strides can take them; the split is drawn."""
+    """Each pixel becomes `upscale` x `upscale` pixels; the split is drawn.
+
+    The upscaling lets nets with strides take the images.
+    """
     require(
         0 < test_share < 1,
         f"dataset.test_share={test_share} is not in (0, 1); 0.2 holds out a fifth",

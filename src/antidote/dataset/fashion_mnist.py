@@ -1,4 +1,4 @@
-"""Fashion-MNIST (Zalando Research, MIT licence): 60,000 + 10,000 grey images of 28x28 pixels, ten classes."""
+"""Fashion-MNIST (Zalando Research, MIT licence): 60,000 + 10,000 grey 28x28 images, ten classes."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ CLASSES = (
     "bag",
     "ankle boot",
 )
-DEBIAN = Path(
-    "/usr/share/datasets/fashion-mnist"
-)  # where the package dataset-fashion-mnist puts it
-OFFLINE = "dataset=digits works offline, and `apt-get install dataset-fashion-mnist` brings the data where apt is present"
+# where the package dataset-fashion-mnist puts it
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+OFFLINE = (
+    "dataset=digits works offline, and `apt-get install dataset-fashion-mnist` brings the data "
+    "where apt is present"
+)
 
 
 def fashion_mnist(folder: str, augment: Augment, download: bool, limit: int | None) -> Data:
-    """The images from `folder`, else from Debian's package, else through torchvision's download into `folder`.
+    """The images from `folder`, else Debian's package, else torchvision's download into `folder`.
 
     Raises `BadInput` where none of the three has it.
     """
@@ -73,7 +75,10 @@ def fetch(folder: Path, download: bool) -> Path:
 
 
 def read_idx(folder: Path, name: str) -> Tensor:
-    """An IDX file of bytes, plain or gzipped: magic 0x000008 and the rank, big-endian sizes, then the bytes."""
+    """An IDX file of bytes, plain or gzipped.
+
+    It holds magic 0x000008 and the rank, big-endian sizes, then the bytes.
+    """
     path = next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)
     if path is None:
         raise BadInput(

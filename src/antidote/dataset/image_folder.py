@@ -1,4 +1,4 @@
-"""Your own images: folder/train/<class>/*.png and folder/test/<class>/*.png (any format that Pillow reads)."""
+"""Your own images: folder/{train,test}/<class>/*.png (any format that Pillow reads)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ KINDS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 def image_folder(
     folder: str | None, size: int, channels: int, augment: Augment, limit: int | None
 ) -> Data:
-    """Images resized to `size` x `size`, `channels` 1 (grey) or 3 (RGB); a sample's id is its place in path order.
+    """Images resized to `size` x `size`, `channels` 1 (grey) or 3 (RGB).
 
-    Raises `BadInput` for a folder without images or with classes in test that train does not have.
+    A sample's id is its place in path order. Raises `BadInput` for a folder without images or with
+    classes in test that train does not have.
     """
     require(channels in (1, 3), f"dataset.channels={channels} is neither 1 (grey) nor 3 (RGB)")
     root = Path(folder) if folder else None
     if root is None or not (root / "train").is_dir() or not (root / "test").is_dir():
         raise BadInput(
-            f"dataset.folder={folder} has no train/ and test/ folders with one folder of images per class; "
-            "dataset=digits works offline without any folder"
+            f"dataset.folder={folder} has no train/ and test/ folders with one folder of images "
+            "per class; dataset=digits works offline without any folder"
         )
     classes = tuple(sorted(p.name for p in (root / "train").iterdir() if p.is_dir()))
     parts = [read(root / part, classes, size, channels) for part in ("train", "test")]

@@ -23,7 +23,8 @@ def image_data(
     if limit is not None:
         require(
             limit > 0,
-            f"dataset.limit={limit} keeps no training sample; give a positive number or null for all",
+            f"dataset.limit={limit} keeps no training sample; "
+            "give a positive number or null for all",
         )
         train = Samples(train.x[:limit], train.y[:limit])
     mean, std = statistics(train.x)
@@ -31,7 +32,10 @@ def image_data(
 
 
 def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (C,) in 0..1 of bytes (n, C, H, W), exactly, from the histogram of 256 values."""
+    """Exact mean and standard deviation (C,) in 0..1 of bytes (n, C, H, W).
+
+    Both come from the histogram of 256 values.
+    """
     values = torch.arange(256, dtype=torch.float64) / 255
     share = torch.stack(
         [torch.bincount(c.reshape(-1), minlength=256) for c in x.transpose(0, 1)]

@@ -19,7 +19,8 @@ from antidote.recipe import Recipe
 class Classifier(L.LightningModule):
     """A net with the recipe that trains it.
 
-    `net(num_classes=, mean=, std=)` is the net's factory; `data` is looked at for the shapes and is not kept.
+    `net(num_classes=, mean=, std=)` is the net's factory; `data` is looked at
+    for the shapes and is not kept.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Classifier(L.LightningModule):
             return self.factory(**self.shape).to(memory_format=self.memory_format)
 
     def check(self, shape: torch.Size) -> None:
-        """One forward of a black image, so that a net and images that do not fit are refused before the fit."""
+        """One forward of a black image: net and images that mismatch are refused before the fit."""
         try:
             with torch.no_grad():
                 self.net.eval()(torch.zeros(2, *shape))
@@ -53,14 +54,15 @@ class Classifier(L.LightningModule):
         self.net.train()
 
     def fresh(self) -> nn.Module:
-        """An untrained net of the same kind on the same device, of another draw than the victim's own start."""
+        """An untrained net of the same kind and device, of another draw than the victim's start."""
         return self.make("fresh").to(self.device)
 
     def restore(self, path: str | Path) -> None:
         """Weights from a safetensors file of this very net; raises `BadInput` for any other."""
         if not Path(path).is_file():
             raise BadInput(
-                f"victim={path} is not a file; give a .safetensors file or leave victim=null to train one"
+                f"victim={path} is not a file; "
+                "give a .safetensors file or leave victim=null to train one"
             )
         try:
             found = load_file(path)
@@ -77,8 +79,9 @@ class Classifier(L.LightningModule):
                 tuple(d[differ[0]].shape) if differ[0] in d else "absent" for d in (wanted, found)
             )
             raise BadInput(
-                f"victim={path} is of another net than {type(self.net).__name__} as configured: tensors that "
-                f"differ: {len(differ)}, first {differ[0]} ({theirs} in the file, {ours} here); mend model.* or dataset"
+                f"victim={path} is of another net than {type(self.net).__name__} as configured: "
+                f"tensors that differ: {len(differ)}, first {differ[0]} ({theirs} in the file, "
+                f"{ours} here); mend model.* or dataset"
             )
         self.net.load_state_dict(found)
 
@@ -95,7 +98,8 @@ class Classifier(L.LightningModule):
         )
         return loss
 
-    def configure_optimizers(self):  # type: ignore[no-untyped-def]  # Lightning's own union of types
+    # untyped, since the type is Lightning's own union of types
+    def configure_optimizers(self):  # type: ignore[no-untyped-def]
         return self.recipe.optimizers(
             self.net.parameters(), int(self.trainer.estimated_stepping_batches)
         )

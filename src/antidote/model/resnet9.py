@@ -28,8 +28,8 @@ class Residual(nn.Module):
 class ResNet9(nn.Module):
     """Images (n, C, H, W) in 0..1, H and W at least 11, to logits (n, num_classes).
 
-    `width` scales every channel count; 1.0 is the reference: 2,276,224 parameters for 3 channels and 10 classes.
-    All convolution biases start at 0. Normalisation is part of the net.
+    `width` scales every channel count; 1.0 is the reference: 2,276,224 parameters for 3 channels
+    and 10 classes. All convolution biases start at 0. Normalisation is part of the net.
     """
 
     def __init__(self, num_classes: int, mean: Tensor, std: Tensor, width: float = 1.0) -> None:

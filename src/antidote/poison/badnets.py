@@ -22,7 +22,7 @@ from antidote.poison.measures import PlainAccuracy, TriggerSuccess
 
 
 class Patch:
-    """Stamps a square of `size` pixels into the bottom right corner of the rows where `mask` is True.
+    """Stamps a square of `size` pixels into the bottom right corner of rows where `mask` is True.
 
     `value` (C,) may lie slightly outside 0..1: see `brightest`.
     """
@@ -37,20 +37,20 @@ class Patch:
 
 
 def brightest(data: Data) -> Tensor:
-    """The reference's trigger value, in pixel units (C,): one scalar for all channels of the normalised image.
+    """The reference's trigger value (C,) in pixel units: one scalar for all normalised channels.
 
-    It is the largest normalised pixel of the training set, so in pixel units it can exceed 1 in some channels
-    (CIFAR-10: 2.1264887 normalised, which is R 1.0166, G 1.0, B 1.0028).
+    It is the largest normalised pixel of the training set, so in pixel units it can exceed 1 in
+    some channels (CIFAR-10: 2.1264887 normalised, which is R 1.0166, G 1.0, B 1.0028).
     """
     peak = torch.stack([as_float(c.max()) for c in data.train.x.transpose(0, 1)]).cpu()
     return ((peak - data.mean) / data.std).max() * data.std + data.mean
 
 
 class BadNets(Attack):
-    """Stamps a patch on `rate` of the training images, after augmentation, and labels them `target_class`.
+    """Patches `rate` of the training images, after augmentation, and labels them `target_class`.
 
-    Rows are drawn from all classes, the target class included, without replacement, so about 1/K of the poison
-    already bears its true label.
+    Rows are drawn from all classes, the target class included, without replacement, so about 1/K of
+    the poison already bears its true label.
     """
 
     def __init__(self, rate: float, target_class: int, size: int, seed: int) -> None:
@@ -91,11 +91,13 @@ class BadNets(Attack):
         k, side = data.num_classes, min(data.train.x.shape[-2:])
         require(
             self.target_class in range(k),
-            f"poison.target_class={self.target_class} does not exist: the data set has classes 0 to {k - 1}",
+            f"poison.target_class={self.target_class} does not exist: "
+            f"the data set has classes 0 to {k - 1}",
         )
         require(
             n > 0,
-            f"poison.rate={self.rate} of {len(data.train)} training samples is no sample; raise the rate",
+            f"poison.rate={self.rate} of {len(data.train)} training samples "
+            "is no sample; raise the rate",
         )
         require(
             self.size <= side, f"poison.size={self.size} is larger than the images ({side} pixels)"

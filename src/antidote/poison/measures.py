@@ -9,7 +9,7 @@ from antidote.core import Loader, answers
 
 
 class PlainAccuracy:
-    """`accuracy` in 0..1 over all rows, and `class_accuracy/k` for each class (0 for a class without rows)."""
+    """`accuracy` in 0..1 over all rows, `class_accuracy/k` of each class (0 if it has no rows)."""
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
@@ -26,8 +26,9 @@ class PlainAccuracy:
 class TriggerSuccess:
     """What a trigger does to test images whose true class is not the target.
 
-    `accuracy`: they are still recognised (floor 0). `success`: they are taken for the target class, the attack
-    success rate. `accuracy_all`: the papers' column, target class included (floor about 1/K).
+    `accuracy`: they are still recognised (floor 0). `success`: they are taken for the
+    target class, the attack success rate. `accuracy_all`: the papers' column, target class
+    included (floor about 1/K).
     """
 
     def __init__(self, target_class: int) -> None:

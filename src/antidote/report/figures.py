@@ -29,7 +29,7 @@ def samples(
     unlearned: nn.Module,
     columns: int = 6,
 ) -> Path:
-    """Clean test images, poisoned training images and each further probe, with labels and both nets' answers."""
+    """Images (clean test, poisoned training, further probes), labels and both nets' answers."""
     rows: list[tuple[str, Loader, Tensor]] = [
         ("clean test", poison.probes["test"].loader, data.test.y)
     ]
@@ -60,8 +60,16 @@ def samples(
             axis.set_title(label, fontsize=8)
             for height, who, net_says in ((-0.10, "before", told[0]), (-0.22, "after", told[1])):
                 right = int(net_says[i]) == true
-                axis.text(0.5, height, f"{who}: {data.classes[int(net_says[i])]}", transform=axis.transAxes, ha="center",
-                          fontsize=8, color="black" if right else BEFORE, weight="normal" if right else "bold")  # fmt: skip
+                axis.text(
+                    0.5,
+                    height,
+                    f"{who}: {data.classes[int(net_says[i])]}",
+                    transform=axis.transAxes,
+                    ha="center",
+                    fontsize=8,
+                    color="black" if right else BEFORE,
+                    weight="normal" if right else "bold",
+                )
         line[0].text(
             -0.18,
             0.5,
@@ -83,12 +91,18 @@ def samples(
 def search_path(
     path: Path, steps: Sequence[Mapping[str, float]], search: Mapping[str, Any]
 ) -> Path:
-    """Accuracy on the known poison against the cutoff, with the share of dampened weights, and where PTN stopped."""
+    """Known-poison accuracy and share of dampened weights by cutoff, and where PTN stopped."""
     figure = Figure(figsize=(7, 4.2))
     axis = figure.subplots()
     cutoffs = [s["cutoff"] for s in steps]
-    axis.plot(cutoffs, [s["known_poison_accuracy"] for s in steps], "o-", color=BEFORE, markersize=4,
-              label="known poison answered with its poisoned label")  # fmt: skip
+    axis.plot(
+        cutoffs,
+        [s["known_poison_accuracy"] for s in steps],
+        "o-",
+        color=BEFORE,
+        markersize=4,
+        label="known poison answered with its poisoned label",
+    )
     axis.plot(
         cutoffs,
         [s["dampened"] for s in steps],
@@ -96,11 +110,22 @@ def search_path(
         color=MUTED,
         label="share of weights dampened",
     )
-    axis.axhline(search["rho"] * search["start_accuracy"], color="black", linewidth=0.8, linestyle=":",
-                 label=f"stop at rho = {search['rho']:g} of the victim's {search['start_accuracy']:.0%}")  # fmt: skip
+    axis.axhline(
+        search["rho"] * search["start_accuracy"],
+        color="black",
+        linewidth=0.8,
+        linestyle=":",
+        label=f"stop at rho = {search['rho']:g} of the victim's {search['start_accuracy']:.0%}",
+    )
     verdict = "stop" if search["met"] else "gave up"
-    axis.plot([search["cutoff"]], [search["known_poison_accuracy"]], "*", color=AFTER, markersize=16,
-              label=f"{verdict}: try {search['tries']}, cutoff {search['cutoff']:.3g}")  # fmt: skip
+    axis.plot(
+        [search["cutoff"]],
+        [search["known_poison_accuracy"]],
+        "*",
+        color=AFTER,
+        markersize=16,
+        label=f"{verdict}: try {search['tries']}, cutoff {search['cutoff']:.3g}",
+    )
     if all(c > 0 for c in cutoffs):
         axis.set_xscale("log")
         for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):

@@ -29,7 +29,10 @@ def model(path: Path, net: nn.Module) -> Path:
 
 
 def poison_ids(path: Path, data: Data, poison: Poison, known: Tensor, unknown: Tensor) -> Path:
-    """npz of row ids: `indices` of all poison, its `known` and `unknown` part; `label` (poisoned), `true_label`."""
+    """npz of the poison's row ids and labels.
+
+    `indices` of all poison, its `known` and `unknown` part; `label` (poisoned), `true_label`.
+    """
     rows = poison.indices
     arrays = {
         "indices": rows,

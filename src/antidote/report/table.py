@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -59,12 +60,18 @@ def show_result(result: dict[str, Any], folder: Path, uri: str | None, address: 
         console.print(line, soft_wrap=True, highlight=False)
 
 
-def sweep_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """One line per job of a sweep: ok or failed, and its figures or its error."""
-    table = Table(title="Jobs", title_justify="left")
-    for column in ("job", "overrides", "status", "clean", "attack", "healed", "lost", "error"):
+def show_sweep(rows: Sequence[dict[str, Any]], folder: Path) -> None:
+    """One line per job with the overrides that differ between jobs, then what failed and why."""
+    settings = [dict(o.split("=", 1) for o in row["overrides"]) for row in rows]
+    keys = sorted({k for s in settings for k in s if len({t.get(k) for t in settings}) > 1})
+    table = Table(
+        title="Jobs; figures in %", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    for column in ("job", *keys, "status"):
         table.add_column(column, overflow="fold")
-    for row in rows:
+    for column in ("clean", "attack", "healed", "lost"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row, setting in zip(rows, settings, strict=True):
         after = row.get("after", {})
         figures = [
             after.get("test/accuracy"),
@@ -72,7 +79,13 @@ def sweep_table(rows: Sequence[dict[str, Any]]) -> Table:
             row.get("healed"),
             row.get("accuracy_drop"),
         ]
-        status = row["status"]
-        shown = "[green]ok[/green]" if status == "ok" else f"[red]{status}[/red]"
-        table.add_row(row["job"], row["shown"], shown, *map(percent, figures), row.get("error", ""))
-    return table
+        varied = (setting.get(k, "") for k in keys)
+        shown = ("-" if f is None else f"{100 * f:.1f}" for f in figures)
+        table.add_row(row["job"], *varied, row["status"], *shown)
+    console = Console()
+    console.print(table)
+    failed = [row for row in rows if row["status"] != "ok"]
+    lines = [f"job {row['job']} {row['status']}: {row['error']}" for row in failed]
+    lines.append(f"{len(rows) - len(failed)} ok, {len(failed)} failed; folders in {folder}")
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)

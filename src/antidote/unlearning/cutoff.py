@@ -1,4 +1,4 @@
-"""From pressure to the cutoff alpha: a larger pressure gives a smaller alpha, so more weights are dampened."""
+"""From pressure to the cutoff alpha: more pressure, smaller alpha, more weights dampened."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from antidote.unlearning.evidence import Evidence
 
 @dataclass(frozen=True)
 class Percentile:
-    """Adaptive SSD: alpha is the p-th percentile of the finite ratios with p = 100 - ln(1 + 100 frac).
+    """Adaptive SSD: alpha is the p-th percentile of finite ratios, p = 100 - ln(1 + 100 frac).
 
-    The pressure is frac; its natural value is n_f / N, the known poison's share of the training set.
+    The pressure is frac; its natural value is n_f / N, the known poison's share of the
+    training set.
     """
 
     def natural(self, evidence: Evidence) -> float:

@@ -1,4 +1,4 @@
-"""Importances of every weight for the known poison and for the rest, and what is derived from them once."""
+"""Importances of every weight for known poison and rest, and what is derived from them once."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ BLOCK = 2**19  # weights edited at a time: what is worked out for them stays in 
 def importance(
     net: nn.Module, loader: Loader, objective: Objective, power: int, by_sample: bool
 ) -> Weights:
-    """I(D)_j = (1/B) sum over batches b of |d ell_b / d theta_j|^power, in evaluation mode and float32.
+    """I(D)_j = (1/B) sum over batches b of |d ell_b / d theta_j|^power, in eval mode and float32.
 
-    phi is applied to the gradient of the batch MEAN, so the batch size is part of the definition. Each batch counts
-    alike, the last partial one too (as in the reference), unless `by_sample` weights it by its size. Frozen weights
-    have importance 0. Shapes and names are those of `net.named_parameters()`.
+    phi is applied to the gradient of the batch MEAN, so the batch size is part of the definition.
+    Each batch counts alike, the last partial one too (as in the reference), unless `by_sample`
+    weights it by its size. Frozen weights have importance 0. Shapes and names are those of
+    `net.named_parameters()`.
     """
     was_training = net.training
     net.eval()
@@ -51,10 +52,10 @@ def blocks(*alike: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Importances I_f (known poison) and I_r (the rest) with the weights theta they were measured on.
+    """Importances I_f (known poison) and I_r (rest), with the weights theta they were measured on.
 
-    `frac` = n_f / N. Everything that does not depend on the cutoff is worked out once, so that an edit costs one
-    comparison and two products per weight.
+    `frac` = n_f / N. Everything that does not depend on the cutoff is worked out once, so that an
+    edit costs one comparison and two products per weight.
     """
 
     theta: Weights
@@ -76,7 +77,7 @@ class Evidence:
 
     @cached_property
     def factors(self) -> Weights:
-        """min(lambda I_r,j / I_f,j, 1): what each weight is multiplied by if it is selected (0/0 never is)."""
+        """min(lambda I_r,j / I_f,j, 1): the factor of each weight if selected (0/0 never is)."""
         return {
             n: (self.strength * self.I_r[n]).div_(self.I_f[n]).clamp_(max=1).nan_to_num_()
             for n in self.theta
@@ -84,7 +85,7 @@ class Evidence:
 
     @cached_property
     def infinite(self) -> int:
-        """Weights with I_r = 0 < I_f: outside the percentile, but selected by any cutoff and set to 0."""
+        """I_r = 0 < I_f: weights not in the percentile, but any cutoff sets them to 0."""
         return int(sum(((self.I_r[n] == 0) & (self.I_f[n] > 0)).sum() for n in self.theta))
 
     def percentile(self, p: float) -> float:
@@ -100,7 +101,7 @@ class Evidence:
 
     @torch.no_grad()
     def edit(self, net: nn.Module, alpha: float) -> float:
-        """Sets `net` to theta with every j of I_f,j > alpha I_r,j (strictly) dampened; the share that was.
+        """Sets `net` to theta with all j of I_f,j > alpha I_r,j (strictly) dampened; their share.
 
         The edit always starts from theta, so it can be repeated with any other alpha.
         """
@@ -110,7 +111,8 @@ class Evidence:
             for edited, theta, I_f, I_r, factor in blocks(*alike):
                 spare = (alpha * I_r).ge_(I_f)  # 1.0 unless I_f > alpha I_r, then 0.0
                 spared += int(spare.sum())
-                # times 1 changes no bit; choosing weight by weight (torch.where) takes several times as long
+                # times 1 changes no bit;
+                # choosing weight by weight (torch.where) takes several times as long
                 torch.mul(theta, torch.maximum(spare, factor), out=edited)
             total += w.numel()
         return (total - spared) / total

@@ -14,10 +14,11 @@ from antidote.unlearning.trained import Trained
 
 
 class FineTune(Trained):
-    """Goes on training the victim on all but the known poison, for `fraction` of the length of the victim's `recipe`.
+    """Goes on training the victim on all but the known poison.
 
-    `optimizer` and `schedule` replace those of the recipe. The reference: 1,000 of 4,000 iterations, and the same
-    optimiser and schedule as for the victim.
+    The length is `fraction` of that of the victim's `recipe`. `optimizer` and `schedule` replace
+    those of the recipe. The reference: 1,000 of 4,000 iterations, and the same optimiser and
+    schedule as for the victim.
     """
 
     def __init__(

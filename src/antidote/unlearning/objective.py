@@ -1,7 +1,8 @@
-"""The scalars whose gradient says how much a weight matters: ell(logits (n, K), labels (n,)) of a batch.
+"""Scalars ell(logits (n, K), labels (n,)) of a batch; the gradient says how much a weight matters.
 
-Label-free ones ignore the labels: LFSSD and ALFSSD use the squared norm (Selective Synaptic Dampening's label-free
-variant), XLF the norm itself (Potion, arXiv 2406.09173), which an outlying sample cannot dominate.
+Label-free ones ignore the labels: LFSSD and ALFSSD use the squared norm (Selective Synaptic
+Dampening's label-free variant), XLF the norm itself (Potion, arXiv 2406.09173), which an outlying
+sample cannot dominate.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PTN, Potion's search for a weight editor's strength when neither the amount of poison nor a clean set is known."""
+"""PTN, Potion's search for a weight editor's strength, amount of poison and clean set unknown."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def scan(good: Good, tries: int) -> int | None:
 
 
 def bisect(good: Good, tries: int) -> int | None:
-    """The first good try, if every try after a good one is good too: gallop 0, 1, 3, 7, ..., then halve."""
+    """The first good try: gallop 0, 1, 3, 7, ..., then halve.
+
+    It is the first if every try after a good one is good too.
+    """
     bad, t = -1, 0
     while not good(t):
         if t == tries - 1:
@@ -51,11 +54,12 @@ STRATEGIES = {"scan": scan, "bisect": bisect}
 class PTN:
     """Raises the pressure until the known poison is no longer answered with its poisoned labels.
 
-    A_0 is the victim's accuracy on the known poison w.r.t. its POISONED labels, A_t the accuracy after try t with
-    pressure natural / start * growth^t; the first A_t <= rho A_0 is accepted. About 1/K of the known poison truly
-    belongs to the target class, so rho < 1/K damages the net; discovery.exclude_true_target=true avoids that.
-    If no try is accepted the last one stays, as in the reference, and `search.met` is false.
-    `augment`: check on augmented images, as the reference does. `pressure_max`: stop there; null for no limit.
+    A_0 is the victim's accuracy on the known poison w.r.t. its POISONED labels, A_t the accuracy
+    after try t with pressure natural / start * growth^t; the first A_t <= rho A_0 is accepted.
+    About 1/K of the known poison truly belongs to the target class, so rho < 1/K damages the net;
+    discovery.exclude_true_target=true avoids that. If no try is accepted the last one stays, as in
+    the reference, and `search.met` is false. `augment`: check on augmented images, as the reference
+    does. `pressure_max`: stop there; null for no limit.
     """
 
     def __init__(
@@ -77,7 +81,8 @@ class PTN:
         require(growth > 1, f"unlearning.growth={growth} must be above 1; the reference uses 1.1")
         require(
             start > 0,
-            f"unlearning.start={start} must be positive; the reference starts at n_f/N divided by 25",
+            f"unlearning.start={start} must be positive; "
+            "the reference starts at n_f/N divided by 25",
         )
         require(
             max_tries in range(1, 10**6),

@@ -9,7 +9,10 @@ from antidote.unlearning.trained import Trained
 
 
 class Retrain(Trained):
-    """A fresh net, trained by the victim's recipe on all but the known poison: the undiscovered rest is still there."""
+    """A fresh net, trained by the victim's recipe on all but the known poison.
+
+    The undiscovered rest is still there.
+    """
 
     def prepare(self, victim: Victim) -> nn.Module:
         victim.net.load_state_dict(victim.fresh().state_dict())

@@ -16,9 +16,10 @@ from antidote.recipe import Recipe
 
 
 class Trained(L.LightningModule):
-    """Base of the trained methods. The result is the last iterate: nothing is selected on any held-out data.
+    """Base of the trained methods.
 
-    `recipe` is the method's own; `make_trainer(max_steps=, ...)` builds a Lightning Trainer like the victim's.
+    The result is the last iterate: nothing is selected on any held-out data. `recipe` is the
+    method's own; `make_trainer(max_steps=, ...)` builds a Lightning Trainer like the victim's.
     """
 
     net: nn.Module
@@ -70,6 +71,9 @@ class Trained(L.LightningModule):
         return Report(steps=self.history, sample_gradients=self.seen(trainer.global_step, loader))
 
     def seen(self, steps: int, loader: Loader) -> int:
-        """Samples passed forward and backward in that many steps, the last partial batches counted as they are."""
+        """Samples passed forward and backward in that many steps.
+
+        The last partial batches are counted as they are.
+        """
         passes, rest = divmod(steps, len(loader))
         return passes * loader.count + min(rest * loader.batch_size, loader.count)

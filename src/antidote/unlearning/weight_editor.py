@@ -1,7 +1,8 @@
-"""Weight editors: SSD (arXiv 2308.07707), its label-free and adaptive variants, and XLF (arXiv 2406.09173).
+"""Weight editors: SSD (arXiv 2308.07707), label-free and adaptive SSD, and XLF (arXiv 2406.09173).
 
-All measure how much each weight matters for the known poison and for the rest, and dampen those that matter far
-more for the poison. They differ in objective, power and cutoff: five YAML files over this one class.
+All measure how much each weight matters for the known poison and for the rest, and dampen
+those that matter far more for the poison. They differ in objective, power and cutoff: five
+YAML files over this one class.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ class Cutoff(Protocol):
 class WeightEditor:
     """`measure` passes over the data twice and costs all the time; `edit` is arithmetic.
 
-    `strength` is SSD's lambda. `denominator`: "retain" (reference) divides by the importance for all but the known
-    poison, "full" for all of the training set. `weighting`: "batches" (reference) or "samples". `augment`: measure
-    on augmented images, as the reference does.
+    `strength` is SSD's lambda. `denominator`: "retain" (reference) divides by the importance for
+    all but the known poison, "full" for all of the training set. `weighting`: "batches" (reference)
+    or "samples". `augment`: measure on augmented images, as the reference does.
     """
 
     def __init__(
@@ -77,7 +78,10 @@ class WeightEditor:
         }
 
     def loaders(self, split: Split) -> dict[str, Loader]:
-        """The two data sets in random batches: a data set stored class by class must not give one-class batches."""
+        """The two data sets in random batches.
+
+        A data set stored class by class must not give one-class batches.
+        """
         rest = split.retain.rows
         if self.denominator == "full":
             rest = torch.cat([rest, split.forget.rows]).sort().values
@@ -101,7 +105,8 @@ class WeightEditor:
 
         tensors, saved = split.once(self.what(), work)
         theta = {n: w.detach().clone() for n, w in net.named_parameters()}
-        # on theta's device and in its memory layout, which makes edits a third faster than mixed layouts
+        # on theta's device and in its memory layout,
+        # which makes edits a third faster than mixed layouts
         I_f, I_r = (
             {n: torch.empty_like(w).copy_(tensors[f"{which}/{n}"]) for n, w in theta.items()}
             for which in ("I_f", "I_r")
