@@ -27,7 +27,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 
-from antidote.pipeline import Run
+from antidote.stages import Run
 from antidote.tracking import Tracker
 
 CONF = Path(__file__).parent.parent / "conf"

@@ -19,7 +19,9 @@ BELOW = {  # layer: the layers it may import besides its own
     "recipe": {"core"},
     **dict.fromkeys(SIBLINGS | SERVICES | {"report"}, BASE),
     "callback": BASE | {"evaluation", "cache", "tracking"},
-    "pipeline": BASE | SIBLINGS | SERVICES | {"report", "callback"},
+    "config": BASE,
+    "stages": BASE | SIBLINGS | SERVICES | {"report", "callback", "config"},
+    "pipeline": {"stages", "config", "tracking", "report"},
     "sweep": {"pipeline", "report"},
 }
 

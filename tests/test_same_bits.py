@@ -81,3 +81,9 @@ def test_parallel_jobs_give_the_same_bits_as_jobs_in_turn(cli, small, tmp_path):
         ]
     assert found["basic"] == found["joblib"]
     assert found["basic"][0] != found["basic"][1]
+
+
+def test_the_config_hash_does_not_depend_on_where_or_how_fast_it_runs(run, tmp_path):
+    elsewhere = [f"output={tmp_path}/other", "data_folder=/other", "progress=true", "cache=off"]
+    first, second, third = run(), run(*elsewhere), run("seed=1")
+    assert first["config_hash"] == second["config_hash"] != third["config_hash"]
