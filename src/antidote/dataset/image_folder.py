@@ -35,9 +35,9 @@ def image_folder(
     return image_data(parts[0], parts[1], classes, augment, limit)
 
 
-def paths(folder: Path) -> list[Path]:
+def paths(folder: str | Path) -> list[Path]:
     """All image files of one part, in the order that gives each its id."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in KINDS)
+    return sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in KINDS)
 
 
 def read(folder: Path, classes: tuple[str, ...], size: int, channels: int) -> Samples:
