@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from torch import Tensor, nn
@@ -19,6 +20,20 @@ BEFORE, AFTER, MUTED = "#b23a48", "#2a6f97", "#8a8a8a"
 def save(figure: Figure, path: Path) -> Path:
     figure.savefig(path, dpi=110, bbox_inches="tight", facecolor="white")
     return path
+
+
+def show(
+    axis: Axes, image: Tensor, classes: Sequence[str], true: int, stored: int, told: Tensor
+) -> None:
+    """One image (C, H, W) with its labels above and the answers (before, after) below."""
+    grey: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 1}
+    axis.imshow(image.permute(1, 2, 0).clamp(0, 1).squeeze(-1), **grey)
+    wrong = "" if stored == true else f"\nlabelled: {classes[stored]}"
+    axis.set_title(f"true: {classes[true]}{wrong}", fontsize=8)
+    for height, who, answer in ((-0.10, "before", int(told[0])), (-0.22, "after", int(told[1]))):
+        colour, weight = ("black", "normal") if answer == true else (BEFORE, "bold")
+        how: dict[str, Any] = {"ha": "center", "fontsize": 8, "color": colour, "weight": weight}
+        axis.text(0.5, height, f"{who}: {classes[answer]}", transform=axis.transAxes, **how)
 
 
 def samples(
@@ -45,41 +60,13 @@ def samples(
         few = loader.but(rows=loader.rows[:: max(1, len(loader.rows) // columns)][:columns])
         images = torch.cat([x for x, _ in few]).cpu()
         stored = torch.cat([y for _, y in few])
-        told = [answers(net, few)[0] for net in (victim, unlearned)]
-        for i, axis in enumerate(line):
+        told = torch.stack([answers(net, few)[0] for net in (victim, unlearned)])
+        for axis in line:
             axis.axis("off")
-            if i >= len(images):
-                continue
-            axis.imshow(
-                images[i].permute(1, 2, 0).clamp(0, 1).squeeze(-1), cmap="gray", vmin=0, vmax=1
-            )
-            true = int(truth[few.rows[i]])
-            label = f"true: {data.classes[true]}"
-            if int(stored[i]) != true:
-                label += f"\nlabelled: {data.classes[int(stored[i])]}"
-            axis.set_title(label, fontsize=8)
-            for height, who, net_says in ((-0.10, "before", told[0]), (-0.22, "after", told[1])):
-                right = int(net_says[i]) == true
-                axis.text(
-                    0.5,
-                    height,
-                    f"{who}: {data.classes[int(net_says[i])]}",
-                    transform=axis.transAxes,
-                    ha="center",
-                    fontsize=8,
-                    color="black" if right else BEFORE,
-                    weight="normal" if right else "bold",
-                )
-        line[0].text(
-            -0.18,
-            0.5,
-            title,
-            transform=line[0].transAxes,
-            rotation=90,
-            va="center",
-            fontsize=10,
-            weight="bold",
-        )
+        for i, (axis, image) in enumerate(zip(line, images, strict=False)):
+            show(axis, image, data.classes, int(truth[few.rows[i]]), int(stored[i]), told[:, i])
+        about: dict[str, Any] = {"rotation": 90, "va": "center", "fontsize": 10, "weight": "bold"}
+        line[0].text(-0.18, 0.5, title, transform=line[0].transAxes, **about)
     figure.suptitle(
         "What the victim (before) and the unlearned net (after) answer; wrong answers in red",
         fontsize=10,
