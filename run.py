@@ -17,7 +17,7 @@ os.environ.setdefault(
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def main(cfg: DictConfig) -> float:
+def main(cfg: DictConfig) -> float | None:
     from antidote.pipeline import main  # imports torch, so that --help and --cfg stay quick
 
     return main(cfg)

@@ -13,11 +13,23 @@ from antidote.poison.badnets import BadNets, Patch, brightest
 WHITE = torch.tensor([1.0, 0.5, 0.25])
 
 
-def poisoned(data, rate=0.1, target_class=0, size=3, seed=0):
+REFERENCE = {
+    "rate": 0.1,
+    "target_class": 0,
+    "size": 3,
+    "corner": "bottom_right",
+    "value": "brightest",
+    "blend": 1.0,
+    "stage": "post_transform",
+    "seed": 0,
+}
+
+
+def poisoned(data, rate=0.1, **changes):
     def no_surrogate():
         raise AssertionError("BadNets needs no clean model")
 
-    return BadNets(rate, target_class, size, seed).poison(data, no_surrogate)
+    return BadNets(**REFERENCE | {"rate": rate} | changes).poison(data, no_surrogate)
 
 
 @pytest.mark.parametrize(
@@ -92,21 +104,95 @@ def test_the_stamp_comes_after_augmentation(tiny):
 @given(st.lists(st.booleans(), min_size=1, max_size=6), st.integers(1, 5))
 def test_a_patch_leaves_its_input_as_it_was(mask, size):
     x = torch.full((len(mask), 3, 5, 5), 0.125)
-    Patch(torch.tensor(mask), size, WHITE)(x, torch.arange(len(mask)))
+    Patch(torch.tensor(mask), size, WHITE, "bottom_right", 1.0)(x, torch.arange(len(mask)))
     assert (x == 0.125).all()
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=6), st.integers(1, 5))
 def test_a_patch_covers_size_times_size_pixels_of_masked_rows(mask, size):
-    stamped = Patch(torch.tensor(mask), size, WHITE)(
+    stamped = Patch(torch.tensor(mask), size, WHITE, "bottom_right", 1.0)(
         torch.zeros(len(mask), 3, 5, 5), torch.arange(len(mask))
     )
     assert stamped.ne(0).sum((1, 2, 3)).tolist() == [3 * size * size * masked for masked in mask]
 
 
-def test_both_probes_bear_the_true_labels(tiny):
-    for name, probe in poisoned(tiny, target_class=3).probes.items():
-        assert torch.equal(torch.cat([y for _, y in probe.loader]), tiny.test.y), name
+def test_all_probes_bear_the_true_labels(tiny):
+    left = poisoned(tiny, target_class=3)
+    truth = {"test": tiny.test.y, "trigger": tiny.test.y, "poisoned": tiny.train.y[left.indices]}
+    for name, probe in left.probes.items():
+        assert torch.equal(torch.cat([y for _, y in probe.loader]), truth.pop(name)), name
+    assert not truth
+
+
+def test_the_probe_of_poisoned_images_shows_them_as_training_saw_them(tiny):
+    left = poisoned(tiny)
+    shown = torch.cat([x for x, _ in left.probes["poisoned"].loader])
+    assert torch.equal(shown, seen(left, left.indices))
+
+
+CORNERS = {
+    "bottom_right": ((9, 12), (9, 12)),
+    "bottom_left": ((9, 12), (0, 3)),
+    "top_right": ((0, 3), (9, 12)),
+    "top_left": ((0, 3), (0, 3)),
+}
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+def test_the_patch_can_be_in_any_corner(tiny, corner):
+    left, expected = poisoned(tiny, corner=corner), as_float(tiny.train.x).clone()
+    (top, bottom), (first, last) = CORNERS[corner]
+    value = brightest(tiny).view(3, 1, 1)
+    for row in left.indices:
+        expected[row, :, top:bottom, first:last] = value
+    assert torch.equal(seen(left), expected)
+
+
+def test_a_white_trigger_is_white_in_all_channels(tiny):
+    left = poisoned(tiny, value="white")
+    assert (seen(left, left.indices)[:, :, 9:, 9:] == 1).all()
+
+
+def test_a_blended_patch_lets_the_image_through(tiny):
+    left = poisoned(tiny, value="white", blend=0.25)
+    clean = as_float(tiny.train.x[left.indices])[:, :, 9:, 9:]
+    torch.testing.assert_close(
+        seen(left, left.indices)[:, :, 9:, 9:], 0.75 * clean + 0.25, rtol=0, atol=1e-6
+    )
+
+
+def test_a_patch_before_augmentation_is_in_the_stored_images_and_moves_with_them(tiny):
+    left = poisoned(tiny, value="white", stage="pre_augment")
+    assert left.view is None
+    clean, stamped = tiny.train.x, left.train.x
+    assert stamped.dtype == clean.dtype
+    assert (stamped[left.indices][:, :, 9:, 9:] == 255).all()
+    untouched = torch.ones(60, dtype=torch.bool)
+    untouched[left.indices] = False
+    assert torch.equal(stamped[untouched], clean[untouched])
+    turned = seen(left, left.indices, augment=lambda x, generator: x.flip(-1))
+    assert (turned[:, :, 9:, :3] == 1).all()
+
+
+def test_a_patch_before_augmentation_leaves_the_clean_data_as_they_were(tiny):
+    before = tiny.train.x.clone()
+    poisoned(tiny, stage="pre_augment")
+    assert torch.equal(tiny.train.x, before)
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ({"corner": "middle"}, "choose bottom_right or bottom_left"),
+        ({"value": "red"}, "choose brightest or white"),
+        ({"stage": "late"}, "choose post_transform or pre_augment"),
+        ({"blend": 0}, "not in"),
+        ({"blend": 1.5}, "not in"),
+    ],
+)
+def test_an_unknown_setting_is_refused(setting, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        BadNets(**REFERENCE | setting)
 
 
 def test_the_trigger_probe_stamps_all_test_images_and_the_test_probe_none(tiny):
@@ -152,7 +238,7 @@ def test_the_trigger_is_the_largest_normalised_pixel_of_any_channel(tiny):
 @pytest.mark.parametrize("rate", [0, -0.1, 1.01])
 def test_a_rate_outside_0_to_1_is_refused(rate):
     with pytest.raises(BadInput, match=rf"poison\.rate={rate} is not in \(0, 1\]"):
-        BadNets(rate, 0, 3, 0)
+        BadNets(**REFERENCE | {"rate": rate})
 
 
 def test_a_rate_too_small_for_one_sample_is_refused(tiny):

@@ -67,7 +67,7 @@ def test_a_run_prints_its_figures_and_where_they_are(default):
     done, folder = default
     for line in (
         "clean accuracy",
-        "triggered accuracy",
+        "accuracy under attack",
         "attack success",
         "poison healed",
         "PTN tries",

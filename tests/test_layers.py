@@ -13,15 +13,18 @@ MODULES = sorted(
 )
 BASE = {"core", "recipe"}
 SIBLINGS = {"dataset", "model", "poison", "discovery", "unlearning", "evaluation"}
-SERVICES = {"cache", "memory", "tracking", "trainer"}
+SERVICES = {"cache", "disk", "memory", "tracking", "trainer"}
 BELOW = {  # layer: the layers it may import besides its own
     "core": set(),
     "recipe": {"core"},
-    **dict.fromkeys(SIBLINGS | SERVICES | {"report"}, BASE),
+    **dict.fromkeys(SIBLINGS | SERVICES, BASE),
+    "report": BASE | {"disk"},
+    "cells": {"disk"},
+    "grid": set(),
     "callback": BASE | {"evaluation", "cache", "tracking"},
     "config": BASE,
     "stages": BASE | SIBLINGS | SERVICES | {"report", "callback", "config"},
-    "pipeline": {"stages", "config", "tracking", "report"},
+    "pipeline": {"stages", "config", "tracking", "disk", "cells", "grid"},
     "sweep": {"pipeline", "report"},
 }
 

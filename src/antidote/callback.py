@@ -119,6 +119,9 @@ class Unlearning(L.Callback):
             "use unlearning=none with poison=none, or name suspicious samples with discovery=ids "
             "discovery.ids=[3,17]",
         )
+        check = getattr(self.method, "check", None)  # whether the method can take this net
+        if check is not None:
+            check(pl_module.net)
 
     def split(self, net: nn.Module) -> Split:
         """Known poison and the rest, with poisoned labels and trigger, as training saw them."""
@@ -152,10 +155,7 @@ class Unlearning(L.Callback):
         device = trainer.strategy.root_device
         pl_module.to(device)  # Lightning has moved it back to the CPU
         victim = copy.deepcopy(pl_module.net)
-        began = time.perf_counter()
-        with trainer.precision_plugin.forward_context():
-            before = evaluate(pl_module.net, self.poison.probes)
-        evaluate_seconds = time.perf_counter() - began
+        before, seconds_before = self.measured(trainer, pl_module.net)
         split, patient = self.split(pl_module.net), Victim(pl_module.net, pl_module.fresh)
         with wall_clock(device) as elapsed, torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(derive(self.seed, "unlearning"))
@@ -163,13 +163,43 @@ class Unlearning(L.Callback):
         pl_module.net = patient.net
         for name, w in pl_module.net.state_dict().items():
             finite(w, f"the unlearned {name}")
-        began = time.perf_counter()
-        with trainer.precision_plugin.forward_context():
-            after = evaluate(pl_module.net, self.poison.probes)
-        evaluate_seconds += time.perf_counter() - began
-        unlearn_seconds = elapsed[0] + report.saved
-        self.outcome = Outcome(victim, before, after, report, unlearn_seconds, evaluate_seconds)
+        after, seconds_after = self.measured(trainer, pl_module.net)
+        self.outcome = Outcome(
+            victim=victim,
+            before=before,
+            after=after,
+            report=report,
+            unlearn_seconds=elapsed[0] + report.saved,
+            evaluate_seconds=seconds_before + seconds_after,
+        )
         self.record(self.outcome)
+
+    def measured(self, trainer: L.Trainer, net: nn.Module) -> tuple[dict[str, float], float]:
+        """All probes of a net, and the seconds that takes; a net that was seen before is looked up.
+
+        A grid asks for each victim in every cell.
+        """
+        probes = self.poison.probes
+        parts = {
+            **self.about,
+            "net": digest(*net.state_dict().values()),
+            "precision": str(trainer.precision),
+            "test": [digest(p.loader.samples.x, p.loader.samples.y) for p in probes.values()],
+            "code": code_version(
+                *modules_of(evaluate, Loader, *(p.measure for p in probes.values())),
+                *modules_of(*map(type, net.modules())),
+            ),
+        }
+
+        def work() -> dict[str, Tensor]:
+            with trainer.precision_plugin.forward_context():
+                found = evaluate(net, probes)
+            return {name: torch.tensor(value, dtype=torch.float64) for name, value in found.items()}
+
+        began = time.perf_counter()
+        found, saved = self.cache.fetch("measures", parts, work)
+        seconds = time.perf_counter() - began + saved
+        return {name: value.item() for name, value in found.items()}, seconds
 
     def record(self, outcome: Outcome) -> None:
         for when, values in (("before", outcome.before), ("after", outcome.after)):

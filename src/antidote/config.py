@@ -14,7 +14,18 @@ from omegaconf import DictConfig, OmegaConf
 from antidote.core import BadInput
 
 # what changes where or how fast a run happens, but not what it finds
-ELSEWHERE = ("output", "data_folder", "logger", "cache", "threads", "progress", "save_models")
+ELSEWHERE = (
+    "output",
+    "data_folder",
+    "logger",
+    "task",
+    "cache",
+    "resume",
+    "threads",
+    "progress",
+    "save_models",
+    "pictures",
+)
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -27,6 +28,12 @@ def require(holds: bool, sentence: str) -> None:
     """Raise `BadInput(sentence)` unless `holds`."""
     if not holds:
         raise BadInput(sentence)
+
+
+def one_of(name: str, value: str, allowed: Iterable[str]) -> None:
+    """Raise `BadInput` unless `value` is one of those allowed."""
+    options = list(allowed)
+    require(value in options, f"{name}={value} is unknown; choose {' or '.join(options)}")
 
 
 def derive(seed: int, draw: str) -> int:
@@ -155,17 +162,32 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Scores:
+    """Which of an attack's metrics ("trigger/accuracy") play which part in a result.
+
+    `harmed`: the accuracy that the attack lowers. `intact`: the one it leaves alone, the model's
+    use. `success`: the share of answers the attacker wants. `column`: the papers' Acc_corr.
+    """
+
+    harmed: str
+    intact: str
+    success: str
+    column: str
+
+
+@dataclass(frozen=True)
 class Poison:
     """What an attack leaves: the training set the victim sees, the rows touched, how to measure it.
 
     `view(x, rows)` stamps training rows after augmentation; `probes` are named by
-    their metric prefix.
+    their metric prefix; `scores` is None where no attack took place.
     """
 
     train: Samples
     indices: Tensor
     probes: Mapping[str, Probe]
     view: View | None = None
+    scores: Scores | None = None
 
 
 class Attack(ABC):
@@ -196,6 +218,14 @@ class Split:
     forget: Loader
     retain: Loader
     once: Once = compute
+
+    def flagged(self) -> Loader:
+        """All rows; y is 1 for known poison and 0 for the rest, in place of the labels."""
+        samples, known = self.retain.samples, self.forget.rows
+        flags = torch.zeros_like(samples.y)
+        flags[known] = 1
+        rows = torch.cat([self.retain.rows, known]).sort().values
+        return self.retain.but(samples=Samples(samples.x, flags), rows=rows)
 
 
 @dataclass
@@ -230,13 +260,23 @@ class Unlearner(Protocol):
     def unlearn(self, victim: Victim, split: Split) -> Report: ...
 
 
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode; afterwards each module has its own mode back (a frozen part stays so)."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 @torch.no_grad()
 def answers(net: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
     """Predicted and stored labels (n,) of a pass in evaluation mode; the net's mode is put back."""
-    was_training = net.training
-    net.eval()
-    pairs = [(net(x).argmax(1), y) for x, y in loader]
-    net.train(was_training)
+    with evaluating(net):
+        pairs = [(net(x).argmax(1), y) for x, y in loader]
     predicted, stored = zip(*pairs, strict=True)
     return torch.cat(predicted), torch.cat(stored)
 

@@ -76,3 +76,8 @@ def warmup_linear(
     """
     w, T = int(warmup * total_steps), stretch * total_steps
     return LambdaLR(optimizer, lambda t: (t + 1) / (w + 1) if t < w else 1 - (t - w) / T)
+
+
+def constant(optimizer: Optimizer, total_steps: int) -> LambdaLR:
+    """The same learning rate throughout."""
+    return LambdaLR(optimizer, lambda t: 1.0)

@@ -19,7 +19,8 @@ from antidote.cache import Cache, code_version, digest, modules_of
 from antidote.callback import Keep, Unlearning
 from antidote.config import build, identity, log_file, plain
 from antidote.core import Data, Loader, Poison, derive, everything, require
-from antidote.evaluation import healed
+from antidote.disk import write
+from antidote.evaluation import score
 from antidote.memory import keep_freed_memory
 from antidote.model.classifier import Classifier
 from antidote.recipe import Recipe
@@ -91,7 +92,7 @@ class Run:
         """What, besides net and method, determines a stage's result."""
         return {
             "train": digest(poison.train.x, poison.train.y, data.mean, data.std),
-            "view": self.plain["poison"] if poison.view else None,
+            "poison": self.plain["poison"],
             "augment": self.plain["dataset"]["augment"],
             "attack and augment": code_version(*modules_of(self.attack, data.augment)),
             "torch": torch.__version__,
@@ -148,8 +149,7 @@ class Run:
         """result.json, as docs/results.md explains it."""
         done = unlearning.outcome
         before, after = done.before, done.after
-        drop = before["test/accuracy"] - after["test/accuracy"]
-        share = healed(before, after)
+        scored = score(before, after, poison.scores)
         cached = [*self.cached, "unlearn"] if done.report.saved else self.cached
         return {
             **identity(self.cfg),
@@ -158,10 +158,8 @@ class Run:
             "n_known": len(unlearning.known),
             "before": before,
             "after": after,
-            "healed": share,
-            "healed_raw": after.get("trigger/accuracy_all"),
-            "accuracy_drop": drop,
-            "objective": (share or 0.0) - drop,
+            **scored,
+            "objective": (scored["healed"] or 0.0) - (scored["accuracy_drop"] or 0.0),
             "seconds": {
                 "fit": self.fit_seconds,
                 "unlearn": done.unlearn_seconds,
@@ -184,7 +182,7 @@ class Run:
     ) -> None:
         """All files, on disk and in MLflow; result.json is last, so it stands for a whole run."""
         done, out = unlearning.outcome, self.out
-        made = [files.write(out / "config.yaml", OmegaConf.to_yaml(self.cfg, resolve=True))]
+        made = [write(out / "config.yaml", OmegaConf.to_yaml(self.cfg, resolve=True))]
         made.append(
             files.poison_ids(out / "poison.npz", data, poison, unlearning.known, unlearning.unknown)
         )
@@ -195,8 +193,9 @@ class Run:
                 files.model(out / f"{name}.safetensors", net)
                 for name, net in zip(names, nets, strict=True)
             ]
-        made += files.pictures(out, data, poison, nets, (done.before, done.after), done.report)
-        made.append(files.write(out / "result.json", json.dumps(result, indent=1)))
+        if self.cfg.pictures:
+            made += files.pictures(out, data, poison, nets, (done.before, done.after), done.report)
+        made.append(write(out / "result.json", json.dumps(result, indent=1)))
         for path in [*made, log_file(out)]:
             self.tracker.file(path)
         self.tracker.result(result)

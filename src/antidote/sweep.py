@@ -17,9 +17,12 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         from hydra.core.hydra_config import HydraConfig
 
-        from antidote.pipeline import prepare_store
+        from antidote.pipeline import main, prepare_store
 
         HydraConfig.instance().set_config(config)
+        if "job" not in config.task:
+            main(config)
+            sys.exit()
         prepare_store(config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:

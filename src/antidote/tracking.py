@@ -90,25 +90,13 @@ class Tracker:
             self.batch(metrics=found[start : start + 1000])
 
     def result(self, result: Mapping[str, Any]) -> None:
-        """The summary numbers of a result.json."""
-        names = (
-            "healed",
-            "healed_raw",
-            "accuracy_drop",
-            "objective",
-            "sample_gradients",
-            "n_poisoned",
-            "n_known",
-        )
-        nested = {"seconds": result["seconds"], "search": result["search"] or {}}
-        self.metrics({name: result[name] for name in names})
-        self.metrics(
-            {
-                f"{group}/{name}": value
-                for group, values in nested.items()
-                for name, value in values.items()
-            }
-        )
+        """The summary numbers of a result.json, but for what `record` writes before and after."""
+        numbers = {
+            name.replace(".", "/"): float(value)
+            for name, value in flat(result).items()
+            if isinstance(value, int | float) and not name.startswith(("before.", "after."))
+        }
+        self.metrics(numbers)
 
     def batch(self, **what: Any) -> None:
         if self.logger is not None:
@@ -117,6 +105,10 @@ class Tracker:
     def file(self, path: Path, folder: str | None = None) -> None:
         if self.logger is not None and path.exists():
             self.logger.experiment.log_artifact(self.logger.run_id, str(path), folder)
+
+    def tags(self, **values: str) -> None:
+        for name, value in values.items():
+            self.tag(name, value)
 
     def tag(self, name: str, value: str) -> None:
         if self.logger is not None:

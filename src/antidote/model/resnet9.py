@@ -48,6 +48,11 @@ class ResNet9(nn.Module):
             if isinstance(module, nn.Conv2d) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
+    def stages(self) -> list[tuple[nn.Module, int]]:
+        """The parts in forward order, each with its number of weight layers."""
+        front = [(self.conv1, 1), (self.conv2, 1), (self.res1, 2), (self.conv3, 1)]
+        return [*front, (self.res2, 2), (self.conv4, 1), (self.fc, 1)]
+
     def forward(self, x: Tensor) -> Tensor:
         x = self.normalize(x)
         x = self.res1(self.conv2(self.conv1(x)))

@@ -10,29 +10,42 @@ from torch import Tensor, nn
 from antidote.core import (
     Attack,
     Data,
+    Loader,
     Poison,
     Probe,
     Samples,
+    Scores,
     as_float,
     everything,
-    generator,
+    one_of,
     require,
 )
-from antidote.poison.measures import PlainAccuracy, TriggerSuccess
+from antidote.poison.draw import check_rate, draw
+from antidote.poison.measures import Obedience, PlainAccuracy, TriggerSuccess
+
+CORNERS = {  # rows and columns of a size x size square in that corner
+    "bottom_right": lambda size: (slice(-size, None), slice(-size, None)),
+    "bottom_left": lambda size: (slice(-size, None), slice(size)),
+    "top_right": lambda size: (slice(size), slice(-size, None)),
+    "top_left": lambda size: (slice(size), slice(size)),
+}
 
 
 class Patch:
-    """Stamps a square of `size` pixels into the bottom right corner of rows where `mask` is True.
+    """Stamps a square of `size` pixels into one corner of the rows where `mask` is True.
 
-    `value` (C,) may lie slightly outside 0..1: see `brightest`.
+    `value` (C,) may lie slightly outside 0..1: see `brightest`. `blend` is its opacity in (0, 1].
     """
 
-    def __init__(self, mask: Tensor, size: int, value: Tensor) -> None:
+    def __init__(self, mask: Tensor, size: int, value: Tensor, corner: str, blend: float) -> None:
         self.mask, self.size, self.value = mask, size, value
+        self.corner, self.blend = corner, blend
 
     def __call__(self, x: Tensor, rows: Tensor) -> Tensor:
         stamped = x.clone()
-        stamped[:, :, -self.size :, -self.size :] = self.value.to(x).view(1, -1, 1, 1)
+        height, width = CORNERS[self.corner](self.size)
+        square = stamped[:, :, height, width]
+        square.lerp_(self.value.to(x).view(1, -1, 1, 1).expand_as(square), self.blend)
         return torch.where(self.mask[rows].view(-1, 1, 1, 1), stamped, x)
 
 
@@ -46,48 +59,79 @@ def brightest(data: Data) -> Tensor:
     return ((peak - data.mean) / data.std).max() * data.std + data.mean
 
 
+def white(data: Data) -> Tensor:
+    """The largest pixel value (C,) in every channel: BackdoorBench's trigger."""
+    return torch.ones_like(data.mean)
+
+
+VALUES = {"brightest": brightest, "white": white}
+STAGES = ("post_transform", "pre_augment")
+
+
 class BadNets(Attack):
-    """Patches `rate` of the training images, after augmentation, and labels them `target_class`.
+    """Patches `rate` of the training images and labels them `target_class`.
 
     Rows are drawn from all classes, the target class included, without replacement, so about 1/K of
-    the poison already bears its true label.
+    the poison already bears its true label. `stage`: "post_transform" stamps what augmentation
+    returns (Potion), so no crop moves or cuts the patch; "pre_augment" stamps the stored image
+    (BackdoorBench).
     """
 
-    def __init__(self, rate: float, target_class: int, size: int, seed: int) -> None:
-        require(
-            0 < rate <= 1,
-            f"poison.rate={rate} is not in (0, 1]; 0.01 poisons one training sample in a hundred",
-        )
+    def __init__(
+        self,
+        rate: float,
+        target_class: int,
+        size: int,
+        corner: str,
+        value: str,
+        blend: float,
+        stage: str,
+        seed: int,
+    ) -> None:
+        check_rate(rate)
         require(size > 0, f"poison.size={size} pixels is no patch; give at least 1")
+        require(0 < blend <= 1, f"poison.blend={blend} is not in (0, 1]; 1 hides what is below")
+        one_of("poison.corner", corner, CORNERS)
+        one_of("poison.value", value, VALUES)
+        one_of("poison.stage", stage, STAGES)
         self.rate, self.target_class, self.size, self.seed = rate, target_class, size, seed
+        self.corner, self.value, self.blend, self.stage = corner, value, blend, stage
 
     def poison(self, data: Data, surrogate: Callable[[], nn.Module]) -> Poison:
-        n = round(self.rate * len(data.train))
-        self.check(data, n)
-        indices = (
-            torch.randperm(len(data.train), generator=generator(self.seed, "poison"))[:n]
-            .sort()
-            .values
-        )
-        indices = indices.to(data.train.y.device)
+        self.check(data)
+        indices = draw(self.rate, data.train, self.seed)
         labels = data.train.y.clone()
         labels[indices] = self.target_class
-        value = brightest(data)
         here = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
         here[indices] = True
-        everywhere = torch.ones(len(data.test), dtype=torch.bool, device=labels.device)
-        triggered = everything(data.test, view=Patch(everywhere, self.size, value))
+        stamp, everywhere = (
+            self.patch(data, here),
+            self.patch(data, torch.ones_like(data.test.y) > 0),
+        )
+        triggered = everything(data.test, view=everywhere)
+        pre = self.stage == "pre_augment"
+        x = stored(data.train.x, indices, stamp) if pre else data.train.x
+        view = None if pre else stamp
+        seen = Loader(Samples(x, data.train.y), indices, view=view)
+        success = TriggerSuccess(self.target_class)
         return Poison(
-            train=Samples(data.train.x, labels),
+            train=Samples(x, labels),
             indices=indices,
-            view=Patch(here, self.size, value),
+            view=view,
             probes={
                 "test": Probe(everything(data.test), PlainAccuracy(data.num_classes)),
-                "trigger": Probe(triggered, TriggerSuccess(self.target_class)),
+                "trigger": Probe(triggered, success),
+                "poisoned": Probe(seen, Obedience(labels[indices])),
             },
+            scores=Scores(
+                "trigger/accuracy", "test/accuracy", "trigger/success", "trigger/accuracy_all"
+            ),
         )
 
-    def check(self, data: Data, n: int) -> None:
+    def patch(self, data: Data, mask: Tensor) -> Patch:
+        return Patch(mask, self.size, VALUES[self.value](data), self.corner, self.blend)
+
+    def check(self, data: Data) -> None:
         k, side = data.num_classes, min(data.train.x.shape[-2:])
         require(
             self.target_class in range(k),
@@ -95,10 +139,14 @@ class BadNets(Attack):
             f"the data set has classes 0 to {k - 1}",
         )
         require(
-            n > 0,
-            f"poison.rate={self.rate} of {len(data.train)} training samples "
-            "is no sample; raise the rate",
-        )
-        require(
             self.size <= side, f"poison.size={self.size} is larger than the images ({side} pixels)"
         )
+
+
+def stored(x: Tensor, rows: Tensor, stamp: Patch) -> Tensor:
+    """A copy of all images with `rows` stamped, of the same type: bytes are rounded and clipped."""
+    stamped, copy = stamp(as_float(x[rows]), rows), x.clone()
+    copy[rows] = (
+        stamped.mul(255).round().clamp(0, 255).byte() if x.dtype == torch.uint8 else stamped
+    )
+    return copy

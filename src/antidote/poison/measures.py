@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from antidote.core import Loader, answers
@@ -42,4 +42,24 @@ class TriggerSuccess:
             "accuracy": right[others].mean().item(),
             "success": (predicted[others] == self.target_class).double().mean().item(),
             "accuracy_all": right.mean().item(),
+        }
+
+
+class Obedience:
+    """Rows with a poisoned label each, given in the loader's order.
+
+    `accuracy`: rows answered with their true label. `success`: of the rows whose poisoned label is
+    wrong, those answered with it (0 if there are none).
+    """
+
+    def __init__(self, poisoned: Tensor) -> None:
+        self.poisoned = poisoned
+
+    def __call__(self, net: nn.Module, loader: Loader) -> dict[str, float]:
+        predicted, truth = answers(net, loader)
+        wrong = self.poisoned != truth
+        obeyed = (predicted == self.poisoned)[wrong].double()
+        return {
+            "accuracy": (predicted == truth).double().mean().item(),
+            "success": obeyed.mean().item() if len(obeyed) else 0.0,
         }

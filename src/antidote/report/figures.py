@@ -52,7 +52,9 @@ def samples(
         as_trained = Loader(poison.train, poison.indices, view=poison.view)
         rows.append(("poisoned training", as_trained, data.train.y))
     rows += [
-        (name, probe.loader, data.test.y) for name, probe in poison.probes.items() if name != "test"
+        (name, probe.loader, data.test.y)
+        for name, probe in poison.probes.items()
+        if name not in ("test", "poisoned")
     ]
     figure = Figure(figsize=(1.75 * columns + 0.4, 2.6 * len(rows)))
     axes = figure.subplots(len(rows), columns, squeeze=False)

@@ -11,14 +11,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from antidote.core import Data, Poison, Report
+from antidote.disk import write
 from antidote.report import figures
-
-
-def write(path: Path, content: bytes | str) -> Path:
-    """Under a temporary name first, so that a killed process leaves no half file."""
-    half = path.with_name(path.name + ".half")
-    half.write_bytes(content.encode() if isinstance(content, str) else content)
-    return half.replace(path)
 
 
 def model(path: Path, net: nn.Module) -> Path:

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 SHOWN = {
-    "test/accuracy": "clean accuracy",
-    "trigger/accuracy": "triggered accuracy",
-    "trigger/success": "attack success",
+    "clean_accuracy": "clean accuracy",
+    "harmed_accuracy": "accuracy under attack",
+    "attack_success": "attack success",
 }
 
 
@@ -31,8 +31,8 @@ def result_table(result: dict[str, Any]) -> Table:
     for column in ("", "before", "after"):
         table.add_column(column, justify="left" if not column else "right", no_wrap=True)
     for key, name in SHOWN.items():
-        if key in result["before"]:
-            table.add_row(name, percent(result["before"][key]), percent(result["after"][key]))
+        if key in result:
+            table.add_row(name, percent(result[f"{key}_before"]), percent(result[key]))
     table.add_section()
     table.add_row("poison healed", "", percent(result["healed"]))
     table.add_row("clean accuracy lost", "", percent(result["accuracy_drop"]))
@@ -72,12 +72,9 @@ def show_sweep(rows: Sequence[dict[str, Any]], folder: Path) -> None:
     for column in ("clean", "attack", "healed", "lost"):
         table.add_column(column, justify="right", no_wrap=True)
     for row, setting in zip(rows, settings, strict=True):
-        after = row.get("after", {})
         figures = [
-            after.get("test/accuracy"),
-            after.get("trigger/success"),
-            row.get("healed"),
-            row.get("accuracy_drop"),
+            row.get(name)
+            for name in ("clean_accuracy", "attack_success", "healed", "accuracy_drop")
         ]
         varied = (setting.get(k, "") for k in keys)
         shown = ("-" if f is None else f"{100 * f:.1f}" for f in figures)

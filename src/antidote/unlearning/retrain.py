@@ -16,7 +16,7 @@ class Retrain(Trained):
 
     def prepare(self, victim: Victim) -> nn.Module:
         victim.net.load_state_dict(victim.fresh().state_dict())
-        return victim.net
+        return victim.net.train()
 
     def batches(self, split: Split) -> Loader:
         return split.retain

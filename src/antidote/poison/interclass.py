@@ -1,0 +1,95 @@
+"""Interclass confusion (Goel et al. 2022, arXiv 2201.06640) as in the Corrective benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from antidote.core import (
+    Attack,
+    Data,
+    Loader,
+    Poison,
+    Probe,
+    Samples,
+    Scores,
+    everything,
+    generator,
+    one_of,
+    require,
+)
+from antidote.poison.draw import check_rate, count
+from antidote.poison.measures import Obedience, PlainAccuracy
+
+
+class Interclass(Attack):
+    """Half of the poison from each of two classes, their labels exchanged; no image changes.
+
+    `rate` of the training set must come to an even number. `rows`: "first" takes the first rows of
+    each class (the reference), whatever the seed, "random" draws them. `test/accuracy` is not what
+    such an attack leaves alone: the model's use is measured on the other classes (`others`). With
+    two classes in all there are none, and `healed` has no meaning; the accuracy itself has.
+    """
+
+    def __init__(self, rate: float, classes: tuple[int, int], rows: str, seed: int) -> None:
+        check_rate(rate)
+        require(
+            len(classes) == 2 and classes[0] != classes[1],
+            f"poison.classes={list(classes)} must name two different classes, as in [3,5]",
+        )
+        one_of("poison.rows", rows, ("first", "random"))
+        self.rate, self.classes, self.rows, self.seed = rate, tuple(classes), rows, seed
+
+    def poison(self, data: Data, surrogate: Callable[[], nn.Module]) -> Poison:
+        require(
+            all(c in range(data.num_classes) for c in self.classes),
+            f"poison.classes={list(self.classes)} names a class that does not exist: "
+            f"the data set has classes 0 to {data.num_classes - 1}",
+        )
+        n = count(self.rate, data.train)
+        require(
+            n % 2 == 0,
+            f"interclass swaps pairs, but poison.rate={self.rate} of {len(data.train)} samples is "
+            f"{n}, an odd number; poison.rate={(n + 1) / len(data.train):.6g} gives {n + 1}",
+        )
+        a, b = (self.half(data.train.y, c, n // 2) for c in self.classes)
+        labels = data.train.y.clone()
+        labels[a], labels[b] = self.classes[1], self.classes[0]
+        indices = torch.cat([a, b]).sort().values
+        intact = "others/accuracy" if data.num_classes > 2 else "test/accuracy"
+        return Poison(
+            train=Samples(data.train.x, labels),
+            indices=indices,
+            probes=self.probes(data, indices, labels),
+            scores=Scores("confused/accuracy", intact, "confused/success", "confused/accuracy"),
+        )
+
+    def half(self, y: Tensor, c: int, n: int) -> Tensor:
+        """`n` rows of class `c`."""
+        rows = (y == c).nonzero().squeeze(1)
+        require(
+            n <= len(rows),
+            f"poison.rate={self.rate} takes {n} samples of class {c}, which has {len(rows)}; "
+            "lower the rate",
+        )
+        if self.rows == "random":
+            order = torch.randperm(len(rows), generator=generator(self.seed, f"poison {c}"))
+            rows = rows[order.to(rows.device)]
+        return rows[:n]
+
+    def probes(self, data: Data, indices: Tensor, labels: Tensor) -> dict[str, Probe]:
+        a, b = self.classes
+        y = data.test.y
+        two = ((y == a) | (y == b)).nonzero().squeeze(1)
+        rest = ((y != a) & (y != b)).nonzero().squeeze(1)
+        swapped = torch.where(y[two] == a, b, a)
+        plain = PlainAccuracy(data.num_classes)
+        others = {"others": Probe(Loader(data.test, rest), plain)} if len(rest) else {}
+        return {
+            "test": Probe(everything(data.test), plain),
+            "confused": Probe(Loader(data.test, two), Obedience(swapped)),
+            **others,
+            "poisoned": Probe(Loader(data.train, indices), Obedience(labels[indices])),
+        }
