@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import PIL
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
 from antidote.core import Augment, BadInput, Data, Samples, require
 from antidote.dataset.images import image_data
+from antidote.dataset.mapped import Encoded, decode, place, stamp
 
 KINDS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+ROWS = 256  # decoded at a time
 
 
 def image_folder(
-    folder: str | None, size: int, channels: int, augment: Augment, limit: int | None
+    folder: str | None,
+    size: int,
+    channels: int,
+    augment: Augment,
+    limit: int | None,
+    memory_map: bool = False,
+    decoded: str | None = None,
 ) -> Data:
     """Images resized to `size` x `size`, `channels` 1 (grey) or 3 (RGB).
 
@@ -30,9 +41,14 @@ def image_folder(
             f"dataset.folder={folder} has no train/ and test/ folders with one folder of images "
             "per class; dataset=digits works offline without any folder"
         )
+    keep = place(memory_map, decoded)
     classes = tuple(sorted(p.name for p in (root / "train").iterdir() if p.is_dir()))
-    parts = [read(root / part, classes, size, channels) for part in ("train", "test")]
-    return image_data(parts[0], parts[1], classes, augment, limit)
+    parts = [listed(root / part, classes) for part in ("train", "test")]
+    train, test = (
+        Samples(decode(encoded(files, size, channels, crop=False), keep), labels)
+        for files, labels in parts
+    )
+    return image_data(train, test, classes, augment, limit)
 
 
 def paths(folder: str | Path) -> list[Path]:
@@ -40,7 +56,8 @@ def paths(folder: str | Path) -> list[Path]:
     return sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in KINDS)
 
 
-def read(folder: Path, classes: tuple[str, ...], size: int, channels: int) -> Samples:
+def listed(folder: Path, classes: tuple[str, ...]) -> tuple[list[Path], Tensor]:
+    """Files and labels of one part."""
     files = paths(folder)
     require(
         bool(files),
@@ -49,17 +66,30 @@ def read(folder: Path, classes: tuple[str, ...], size: int, channels: int) -> Sa
     names = [p.relative_to(folder).parts[0] for p in files]
     strange = sorted(set(names) - set(classes))
     require(not strange, f"{folder} has class folders that train/ lacks: {', '.join(strange)}")
-    x = torch.stack([decode(p, size, channels) for p in files])
-    return Samples(x, torch.tensor([classes.index(name) for name in names]))
+    return files, torch.tensor([classes.index(name) for name in names])
 
 
-def decode(path: Path, size: int, channels: int) -> Tensor:
+def encoded(files: list[Path], size: int, channels: int, crop: bool) -> Encoded:
+    """`crop` keeps the proportions and the largest square in the middle; else all is squashed."""
+    require(size > 0, f"dataset.size={size} pixels is no image; give at least 11 for ResNet-9")
+    origin = [PIL.__version__, crop, [(str(p.absolute()), *stamp(p)) for p in files]]
+    work = partial(chunks, files, size, channels, crop)
+    return Encoded((len(files), channels, size, size), origin, work)
+
+
+def chunks(files: list[Path], size: int, channels: int, crop: bool) -> Iterator[Tensor]:
+    for start in range(0, len(files), ROWS):
+        some = files[start : start + ROWS]
+        yield torch.stack([read(path, size, channels, crop) for path in some])
+
+
+def read(path: Path, size: int, channels: int, crop: bool) -> Tensor:
+    fit = ImageOps.fit if crop else Image.Image.resize
     try:
         with Image.open(path) as image:
-            return pil_to_tensor(
-                image.convert("L" if channels == 1 else "RGB").resize((size, size))
-            )
+            fitted = fit(image.convert("L" if channels == 1 else "RGB"), (size, size))
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise BadInput(
             f"{path} cannot be read as an image ({error}); remove it or replace it"
         ) from error
+    return torch.from_numpy(np.array(fitted)).view(size, size, channels).permute(2, 0, 1)

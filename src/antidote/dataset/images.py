@@ -7,6 +7,8 @@ from torch import Tensor
 
 from antidote.core import Augment, Data, Samples, require
 
+PIXELS = 2**24  # counted at a time
+
 
 def image_data(
     train: Samples, test: Samples, classes: tuple[str, ...], augment: Augment, limit: int | None
@@ -34,13 +36,15 @@ def image_data(
 def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Exact mean and standard deviation (C,) in 0..1 of bytes (n, C, H, W).
 
-    Both come from the histogram of 256 values.
+    Both come from the histogram of 256 values, which is counted a part at a time: `x` may be
+    larger than memory.
     """
     values = torch.arange(256, dtype=torch.float64) / 255
-    share = torch.stack(
-        [torch.bincount(c.reshape(-1), minlength=256) for c in x.transpose(0, 1)]
-    ).double()
-    share /= share.sum(1, keepdim=True)
+    counts = torch.zeros(x.shape[1], 256, dtype=torch.int64)
+    for part in x.split(max(1, PIXELS // x.shape[1:].numel())):
+        for c, count in zip(part.transpose(0, 1), counts, strict=True):
+            count += torch.bincount(c.reshape(-1), minlength=256)
+    share = counts.double() / counts.sum(1, keepdim=True)
     mean = share @ values
     std = (share @ values.square() - mean.square()).clamp_min(1e-12).sqrt()
     return mean.float(), std.float()

@@ -118,10 +118,10 @@ class Trained(L.LightningModule):
 
     def reserve(self, split: Split) -> Split:
         """The split without the part that only chooses the checkpoint."""
+        if self.hold_out == 0:
+            return split
         rows = split.retain.rows
         n = math.ceil(self.hold_out * len(rows))
-        if n == 0:
-            return split
         coin = generator(self.seed, "hold out")
         order = torch.randperm(len(rows), generator=coin).to(rows.device)
         self.held = split.retain.but(rows=rows[order[:n]].sort().values, augment=None)

@@ -1,0 +1,110 @@
+"""PatchCamelyon (Veeling et al. 2018, arXiv 1806.03962; data under CC0 1.0).
+
+262,144 + 32,768 RGB patches of 96x96 pixels from scans of lymph nodes, half of them with tumour
+tissue in the 32x32 pixels at the centre. The validation part is not used.
+Source: https://github.com/basveeling/pcam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import h5py
+import torch
+from torch import Tensor
+
+from antidote.core import Augment, BadInput, Data, Samples, require
+from antidote.dataset.fetch import damaged, fetched
+from antidote.dataset.images import image_data
+from antidote.dataset.mapped import Encoded, decode, place, stamp
+
+CLASSES = ("no tumour", "tumour")
+PARTS = ("train", "test")
+ROWS = 512  # decoded at a time: 14 MB
+
+
+def pcam(
+    folder: str,
+    memory_map: bool,
+    decoded: str | None,
+    augment: Augment,
+    download: bool,
+    limit: int | None,
+) -> Data:
+    """The HDF5 files in `folder` or `folder`/pcam, else torchvision's download into the latter."""
+    keep = place(memory_map, decoded)
+    found = find(Path(folder), download)
+    labels = [read_labels(found, part) for part in PARTS]
+    images = [describe(found, part) for part in PARTS]
+    for part, x, y in zip(PARTS, images, labels, strict=True):
+        require(
+            x.shape[0] == len(y),
+            f"{found} has {x.shape[0]} images but {len(y)} labels in its {part} part; "
+            "delete it and run again",
+        )
+    train, test = (Samples(decode(x, keep), y) for x, y in zip(images, labels, strict=True))
+    return image_data(train, test, CLASSES, augment, limit)
+
+
+def find(root: Path, download: bool) -> Path:
+    """The folder with all four files."""
+    below = root / "pcam"  # where torchvision puts them
+    found = next((f for f in (root, below) if complete(f)), None)
+    if found is None and below.is_dir():
+        raise damaged(below, "some of its four files are missing")
+    if found is None:
+        fetched(below, "PCAM", download, fetch)
+    return found or below
+
+
+def path_of(folder: Path, part: str, kind: str) -> Path:
+    return folder / f"camelyonpatch_level_2_split_{part}_{kind}.h5"
+
+
+def complete(folder: Path) -> bool:
+    return all(path_of(folder, part, kind).is_file() for part in PARTS for kind in "xy")
+
+
+def fetch(folder: str) -> None:
+    from torchvision.datasets import PCAM  # imports in 3 s and is needed for a download only
+
+    for part in PARTS:
+        PCAM(folder, split=part, download=True)
+    for packed in Path(folder).rglob("*.gz"):  # 7 GB
+        packed.unlink()
+
+
+@contextmanager
+def opened(path: Path, name: str) -> Iterator[h5py.Dataset]:
+    try:
+        with h5py.File(path) as content:
+            yield content[name]
+    except (OSError, KeyError, RuntimeError) as error:
+        raise damaged(path, error) from error
+
+
+def read_labels(folder: Path, part: str) -> Tensor:
+    with opened(path_of(folder, part, "y"), "y") as y:  # (n, 1, 1, 1)
+        return torch.from_numpy(y[:]).reshape(-1).long()
+
+
+def describe(folder: Path, part: str) -> Encoded:
+    path = path_of(folder, part, "x")
+    with opened(path, "x") as x:
+        if x.ndim != 4 or x.dtype != "uint8":
+            raise BadInput(
+                f"{path} holds {x.dtype} of shape {x.shape}, not bytes (n, 96, 96, 3); "
+                "delete it and run again"
+            )
+        n, height, width, channels = x.shape
+    origin = ["pcam", str(path.resolve()), stamp(path)]
+    return Encoded((n, channels, height, width), origin, partial(chunks, path))
+
+
+def chunks(path: Path) -> Iterator[Tensor]:
+    with opened(path, "x") as x:
+        for start in range(0, len(x), ROWS):
+            yield torch.from_numpy(x[start : start + ROWS]).permute(0, 3, 1, 2)
