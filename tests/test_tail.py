@@ -71,6 +71,15 @@ def test_the_tail_is_drawn_anew_by_the_factory(net, data):
             assert torch.equal(t, fresh.state_dict()[name] if name in tail else before[name]), name
 
 
+def test_weights_that_a_net_keeps_fixed_stay_so(net, data):
+    net.fc.weight.requires_grad_(False)
+    patient, before = victim(net), net.fc.weight.clone()
+    FineTuneTail(2, **settings(batch_size=16)).unlearn(patient, data)
+    assert torch.equal(patient.net.fc.weight, before)
+    assert not patient.net.fc.weight.requires_grad
+    assert patient.net.conv1[0].weight.requires_grad
+
+
 def test_only_the_tail_gets_an_optimiser(net, data):
     method = FineTuneTail(2, **settings())
     method.net = method.prepare(victim(net))

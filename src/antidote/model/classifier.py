@@ -48,9 +48,12 @@ class Classifier(L.LightningModule):
         try:
             with torch.no_grad():
                 self.net.eval()(torch.zeros(2, *shape))
-        except RuntimeError as error:
-            name = type(self.net).__name__
-            raise BadInput(f"{name} cannot take images of shape {tuple(shape)}: {error}") from error
+        except (RuntimeError, ValueError, AssertionError) as error:  # the last two are timm's
+            reason = str(error).partition("\n")[0].rstrip(".").replace(". ", "; ")
+            raise BadInput(
+                f"{type(self.net).__name__} cannot take images of shape {tuple(shape)} "
+                f"({reason}); choose another dataset, model or model.net.*"
+            ) from error
         self.net.train()
 
     def fresh(self) -> nn.Module:

@@ -43,6 +43,7 @@ class FineTuneTail(Fraction):
     def __init__(self, k: int, **settings: Any) -> None:
         super().__init__(**settings)
         self.k = k
+        self.learned: list[nn.Parameter] = []
 
     def check(self, net: nn.Module) -> None:
         """Refuses a k that the net cannot be cut at, before any compute."""
@@ -50,13 +51,18 @@ class FineTuneTail(Fraction):
 
     def prepare(self, victim: Victim) -> nn.Module:
         net = victim.net
+        self.learned = [w for w in net.parameters() if w.requires_grad]
         net.requires_grad_(False).eval()
         for part in cut(net, self.k):
-            part.requires_grad_(True).train()
+            part.train()
+            inside = {id(w) for w in part.parameters()}
+            for w in self.learned:
+                w.requires_grad_(w.requires_grad or id(w) in inside)
         return net
 
     def on_fit_end(self) -> None:
-        self.net.requires_grad_(True)
+        for w in self.learned:
+            w.requires_grad_(True)
 
 
 class RetrainTail(FineTuneTail):
