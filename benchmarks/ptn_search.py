@@ -33,7 +33,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from antidote.core import Loader, Samples, Split, accuracy, generator
+from antidote.answers import accuracy
+from antidote.core import Loader, Samples, Split, generator
 from antidote.unlearning.cutoff import Percentile
 from antidote.unlearning.evidence import Weights
 from antidote.unlearning.objective import norm

@@ -49,3 +49,41 @@ def test_the_numbers_of_a_new_method_come_from_yaml_and_shell(left):
     )
     likeness = torch.corrcoef(torch.stack([before, after]))[0, 1]
     assert 0.5 < likeness < 0.99  # half old, half new
+
+
+PARTS = Path(__file__).parent / "example_parts"
+GROUPS = {"bars": "dataset", "frame": "poison", "shallow": "model"}
+
+
+def test_a_new_attack_data_set_and_net_are_run_by_their_names(cli, tmp_path):
+    for name, group in GROUPS.items():
+        (tmp_path / "conf" / group).mkdir(parents=True)
+        shutil.copy(PARTS / f"{name}.yaml", tmp_path / "conf" / group)
+        shutil.copy(PARTS / f"{name}.py", tmp_path)
+    done = cli(
+        "--config-dir",
+        tmp_path / "conf",
+        *(f"{group}={name}" for name, group in GROUPS.items()),
+        "recipe=one_cycle_small",
+        "poison_rate=10pct",
+        "discovery=50pct",
+        "unlearning=finetune_k",
+        "unlearning.k=1",
+        "threads=1",
+        "logger=none",
+        f"output={tmp_path}",
+        f"hydra.run.dir={tmp_path}/run",
+        PYTHONPATH=str(tmp_path),
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert [result[group] for group in ("dataset", "poison", "model")] == list(GROUPS)
+    assert result["clean_accuracy_before"] > 0.9  # the net learned the data
+    assert result["attack_success_before"] > 0.5  # and the trigger
+
+
+def test_the_guide_quotes_the_examples():
+    guide = (PARTS.parents[1] / "docs/extend.md").read_text()
+    for path in PARTS.iterdir():
+        if path.is_file():
+            assert path.read_text() in guide, path.name

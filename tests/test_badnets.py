@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antidote.core import BadInput, Loader, Samples, as_float
+from antidote.checks import BadInput
+from antidote.core import Loader, Samples, as_float
 from antidote.poison.badnets import BadNets, Patch, brightest
 
 WHITE = torch.tensor([1.0, 0.5, 0.25])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from antidote.cache import Cache
-from antidote.core import BadInput
+from antidote.checks import BadInput
 from antidote.unlearning.objective import norm, squared_norm
 
 PARTS = {"seed": 0, "share": 0.1}

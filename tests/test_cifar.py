@@ -8,7 +8,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from antidote.core import BadInput
+from antidote.checks import BadInput
 from antidote.dataset.cifar import cifar10, cifar100
 from antidote.dataset.images import statistics as own
 

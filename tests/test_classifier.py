@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from antidote.core import BadInput
+from antidote.checks import BadInput
 from antidote.model.classifier import Classifier
 from antidote.model.resnet9 import ResNet9
 from antidote.recipe import Recipe

@@ -67,7 +67,7 @@ def test_a_run_prints_its_figures_and_where_they_are(default):
     done, folder = default
     for line in (
         "clean accuracy",
-        "accuracy under attack",
+        "attacked accuracy",
         "attack success",
         "poison healed",
         "PTN tries",
@@ -259,3 +259,8 @@ def test_ctrl_c_ends_a_sweep_and_not_only_its_job(run, monkeypatch):
     monkeypatch.setattr(Classifier, "training_step", interrupted)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         run("hydra.mode=MULTIRUN")
+
+
+def test_a_method_that_trains_has_its_own_progress_bar(cli, small, tmp_path):
+    done = cli(*small, "unlearning=retrain", "logger=none", f"output={tmp_path}", "progress=true")
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -6,16 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from antidote.core import (
-    Diverged,
-    Samples,
-    accuracy,
-    answers,
-    derive,
-    everything,
-    finite,
-    generator,
-)
+from antidote.answers import accuracy, answers
+from antidote.checks import Diverged, finite
+from antidote.core import Samples, derive, everything, generator
 
 DRAWS = st.text("ab /01", max_size=8)
 

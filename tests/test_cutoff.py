@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antidote.core import BadInput
+from antidote.checks import BadInput
 from antidote.unlearning.cutoff import Fixed, Percentile
 from antidote.unlearning.evidence import Evidence
 from antidote.unlearning.ptn import PTN

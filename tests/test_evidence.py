@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from antidote.core import Diverged
+from antidote.checks import Diverged
 from antidote.unlearning import evidence as module
 from antidote.unlearning.evidence import Evidence
 

@@ -7,7 +7,7 @@ import struct
 import pytest
 import torch
 
-from antidote.core import BadInput
+from antidote.checks import BadInput
 from antidote.dataset import fashion_mnist as source
 
 IMAGES = torch.arange(2 * 3 * 4, dtype=torch.uint8).view(2, 3, 4)

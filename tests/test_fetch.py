@@ -13,7 +13,7 @@ import archives
 import pytest
 import torch
 
-from antidote.core import BadInput
+from antidote.checks import BadInput
 from antidote.dataset import cifar, imagenette, pcam
 
 NOTHING_ELSE = {"augment": None, "limit": None}

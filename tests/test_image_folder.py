@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from antidote.core import BadInput
+from antidote.checks import BadInput
 from antidote.dataset.image_folder import image_folder
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from antidote.core import BadInput
+from antidote.checks import BadInput
 from antidote.dataset.imagenette import CLASSES, imagenette
 
 BARS = 40  # pixels left and right of the square in the middle

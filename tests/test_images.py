@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antidote.core import BadInput, Samples
+from antidote.checks import BadInput
+from antidote.core import Samples
 from antidote.dataset.images import image_data, statistics
 
 

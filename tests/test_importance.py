@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from antidote.core import Diverged, Samples, everything
+from antidote.checks import Diverged
+from antidote.core import Samples, everything
 from antidote.unlearning.evidence import importance
 
 # batches of two: {(1, -2), (3, 4)} has mean (2, 1); the partial {(-1, 5)} has mean (-1, 5)

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antidote.core import BadInput, Data, Samples
+from antidote.checks import BadInput
+from antidote.core import Data, Samples
 from antidote.poison.interclass import Interclass
 from antidote.poison.label_noise import LabelNoise
 

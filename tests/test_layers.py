@@ -11,21 +11,28 @@ SOURCE = ROOT / "src" / "antidote"
 MODULES = sorted(
     p.relative_to(SOURCE).as_posix() for p in SOURCE.rglob("*.py") if p.name != "__init__.py"
 )
-BASE = {"core", "recipe"}
+BASE = {"checks", "core", "answers", "recipe"}
 SIBLINGS = {"dataset", "model", "poison", "discovery", "unlearning", "evaluation"}
 SERVICES = {"cache", "disk", "memory", "tracking", "trainer"}
 BELOW = {  # layer: the layers it may import besides its own
-    "core": set(),
-    "recipe": {"core"},
+    "checks": set(),
+    "core": {"checks"},
+    "answers": {"core"},
+    "recipe": {"checks", "core"},
     **dict.fromkeys(SIBLINGS | SERVICES, BASE),
     "report": BASE | {"disk"},
     "cells": {"disk"},
     "grid": set(),
-    "callback": BASE | {"evaluation", "cache", "tracking"},
+    "ledger": BASE | {"cache", "disk"},
+    "callback": BASE | {"evaluation", "cache", "ledger", "tracking"},
     "config": BASE,
-    "stages": BASE | SIBLINGS | SERVICES | {"report", "callback", "config"},
-    "pipeline": {"stages", "config", "tracking", "disk", "cells", "grid"},
-    "sweep": {"pipeline", "report"},
+    "labels": {"cache", "config"},
+    "stages": BASE | SIBLINGS | SERVICES | {"report", "callback", "config", "labels"},
+    "pipeline": {"stages", "config", "tracking", "disk", "cells", "grid", "labels"},
+    "past": {"cells", "ledger"},
+    "plan": BASE | {"unlearning", "report", "config", "labels", "cells", "grid", "past"},
+    "overview": {"checks", "config", "grid", "disk", "report"},
+    "sweep": {"pipeline", "report", "overview"},
 }
 
 
@@ -73,7 +80,7 @@ def test_an_unlearning_method_reaches_neither_attack_nor_data_nor_evaluation_nor
     assert not imports(SOURCE / module) & {"hydra", "hydra.utils", "importlib", "mlflow"}
 
 
-@pytest.mark.parametrize("module", ["core.py", "recipe.py"])
+@pytest.mark.parametrize("module", ["checks.py", "core.py", "answers.py", "recipe.py"])
 def test_the_base_needs_nothing_but_torch(module):
     assert outside(SOURCE / module) == {"torch"}
 

@@ -5,7 +5,7 @@ import h5py
 import pytest
 import torch
 
-from antidote.core import BadInput
+from antidote.checks import BadInput
 from antidote.dataset.pcam import pcam
 
 X, Y = "camelyonpatch_level_2_split_train_x.h5", "camelyonpatch_level_2_split_test_y.h5"

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from antidote.core import BadInput, Samples, Split, everything
-from antidote.unlearning.ptn import PTN, bisect, scan
+from antidote.checks import BadInput
+from antidote.core import Samples, Split, everything
+from antidote.unlearning.ptn import PTN
+from antidote.unlearning.search import bisect, scan
 
 
 class FakeNet(nn.Module):
@@ -29,6 +31,9 @@ class FakeEditor:
 
     def __init__(self, hits):
         self.hits = hits
+
+    def signature(self):
+        return {"hits": self.hits}
 
     def measure(self, net, split):
         return SimpleNamespace(infinite=7, sample_gradients=11, saved=1.5)

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from antidote.core import BadInput
+from antidote.checks import BadInput
 from antidote.recipe import Recipe, warmup_linear
 
 SGD = partial(torch.optim.SGD, lr=0.5)

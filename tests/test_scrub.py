@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training import linear, same, settings, split, state, victim
 
-from antidote.core import BadInput, Loader, Samples
+from antidote.checks import BadInput
+from antidote.core import Loader, Samples
 from antidote.unlearning.distance import kl
 from antidote.unlearning.scrub import Rounds, Scrub, ScrubCorrective
 

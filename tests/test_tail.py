@@ -6,7 +6,7 @@ import pytest
 import torch
 from training import settings, split, state, victim
 
-from antidote.core import BadInput
+from antidote.checks import BadInput
 from antidote.model.resnet9 import ResNet9
 from antidote.unlearning.tail import FineTuneTail, RetrainTail, cut
 

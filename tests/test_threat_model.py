@@ -112,7 +112,7 @@ def test_the_known_poison_bears_the_trigger(seen):
 
 
 def test_a_split_has_no_room_for_anything_else():
-    assert [field.name for field in fields(Split)] == ["forget", "retain", "once"]
+    assert [field.name for field in fields(Split)] == ["forget", "retain", "once", "record"]
 
 
 def test_a_split_leads_to_no_test_image_and_to_no_true_label(seen, data):

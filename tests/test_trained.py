@@ -7,7 +7,9 @@ import torch
 from torch import nn
 from training import TRAINER, linear, recipe, same, settings, split, state, victim
 
-from antidote.core import BadInput, Report, accuracy
+from antidote.answers import accuracy
+from antidote.checks import BadInput
+from antidote.core import Report
 from antidote.unlearning.badt import BadTeacher, target
 from antidote.unlearning.chain import Chain
 from antidote.unlearning.finetune import FineTune

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from antidote.core import BadInput, Loader, Samples, Split
+from antidote.checks import BadInput
+from antidote.core import Loader, Samples, Split
 from antidote.unlearning.cutoff import Fixed
 from antidote.unlearning.objective import squared_norm
 from antidote.unlearning.weight_editor import WeightEditor

@@ -25,7 +25,7 @@ from filelock import FileLock
 from safetensors.torch import load, save
 from torch import Tensor
 
-from antidote.core import require
+from antidote.checks import require
 
 log = logging.getLogger(__name__)
 MODES = ("on", "off", "refresh")
@@ -83,16 +83,20 @@ class Cache:
         require(mode in MODES, f"cache={mode} is unknown; choose {', '.join(MODES)}")
         self.folder, self.mode = Path(folder), mode
 
-    def entry(self, stage: str, parts: dict[str, Any]) -> Entry:
+    def entry(self, stage: str, parts: dict[str, Any], of: str = "") -> Entry:
         text = json.dumps(parts, sort_keys=True, default=name_of)
         key = hashlib.sha256(text.encode()).hexdigest()[:24]
-        return Entry(self.folder / stage / key, json.loads(text), self.mode)
+        return Entry(self.folder / stage / key, json.loads(text), self.mode, of)
 
     def fetch(
-        self, stage: str, parts: dict[str, Any], work: Callable[[], dict[str, Tensor]]
+        self,
+        stage: str,
+        parts: dict[str, Any],
+        work: Callable[[], dict[str, Tensor]],
+        of: str = "",
     ) -> tuple[dict[str, Tensor], float]:
         """`work()`, or what it returned before: (tensors, seconds of work that were spared)."""
-        with self.entry(stage, parts) as entry:
+        with self.entry(stage, parts, of) as entry:
             found = entry.read()
             if found is not None:
                 return found
@@ -103,10 +107,13 @@ class Cache:
 
 
 class Entry:
-    """One entry, locked from `with` to `release` or block end: no two jobs do the same work."""
+    """One entry, locked from `with` to `release` or block end: no two jobs do the same work.
 
-    def __init__(self, path: Path, parts: dict[str, Any], mode: str) -> None:
-        self.path, self.parts, self.mode = path, parts, mode
+    `of`: hash of the settings that asked for it; no part of the key, but a plan finds it by that.
+    """
+
+    def __init__(self, path: Path, parts: dict[str, Any], mode: str, of: str) -> None:
+        self.path, self.parts, self.mode, self.of = path, parts, mode, of
         self.lock = FileLock(path.with_suffix(".lock"))
 
     def __enter__(self) -> Entry:
@@ -143,7 +150,8 @@ class Entry:
         half.mkdir()
         raw = save({n: t.detach().cpu().contiguous() for n, t in tensors.items()})
         (half / "tensors.safetensors").write_bytes(raw)
-        about = {"sha256": seal(raw, seconds), "seconds": seconds, "parts": self.parts}
+        sealed = {"sha256": seal(raw, seconds), "seconds": seconds}
+        about = sealed | {"of": self.of, "parts": self.parts}
         (half / "entry.json").write_text(json.dumps(about, indent=1))
         shutil.rmtree(self.path, ignore_errors=True)
         half.replace(self.path)

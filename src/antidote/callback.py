@@ -13,20 +13,12 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from antidote.answers import answers
 from antidote.cache import Cache, Entry, code_version, digest, modules_of
-from antidote.core import (
-    Data,
-    Loader,
-    Poison,
-    Report,
-    Split,
-    Unlearner,
-    Victim,
-    derive,
-    finite,
-    require,
-)
+from antidote.checks import finite, require
+from antidote.core import Data, Loader, Poison, Report, Split, Tries, Unlearner, Victim, derive
 from antidote.evaluation import evaluate
+from antidote.ledger import Ledger
 from antidote.tracking import Tracker
 
 Discover = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -76,7 +68,7 @@ class Unlearning(L.Callback):
 
     The discovery is drawn at setup, so that an impossible one is refused before the fit. `about` is
     what besides net, known rows and the method's own settings determines its importances; it goes
-    into their cache key.
+    into their cache key. `asked_by(parts)` names the settings behind them, for plans.
     """
 
     outcome: Outcome
@@ -90,11 +82,12 @@ class Unlearning(L.Callback):
         cache: Cache,
         tracker: Tracker,
         about: dict[str, Any],
+        asked_by: Callable[[dict[str, Any]], str],
         batch_size: int,
         seed: int,
     ) -> None:
         self.method, self.discovery, self.data, self.poison = method, discovery, data, poison
-        self.cache, self.tracker, self.about = cache, tracker, about
+        self.cache, self.tracker, self.about, self.asked_by = cache, tracker, about, asked_by
         self.batch_size, self.seed = batch_size, seed
         self.known = self.unknown = torch.empty(0, dtype=torch.int64)
 
@@ -134,9 +127,8 @@ class Unlearning(L.Callback):
                 train, rows, self.batch_size, augment=self.data.augment, view=self.poison.view
             )
 
-        cache = (
-            self.cache
-        )  # `once` reaches a method: it must not carry this callback, which knows the test data
+        # these reach a method: they must not carry this callback, which knows the test data
+        cache, asked_by = self.cache, self.asked_by
         about = {
             **self.about,
             "net": digest(*net.state_dict().values()),
@@ -147,9 +139,16 @@ class Unlearning(L.Callback):
             parts: dict[str, Any], work: Callable[[], dict[str, Tensor]]
         ) -> tuple[dict[str, Tensor], float]:
             used = modules_of(Loader, work, *parts.values(), *map(type, net.modules()))
-            return cache.fetch("importances", about | parts | {"code": code_version(*used)}, work)
+            key = about | parts | {"code": code_version(*used)}
+            return cache.fetch("importances", key, work, asked_by(parts))
 
-        return Split(loader(self.known), loader(rest.nonzero().squeeze(1)), once)
+        def record(parts: dict[str, Any]) -> tuple[Tries, Callable[[Tries], None]]:
+            kinds = [base for part in parts.values() for base in getattr(part, "__mro__", [part])]
+            used = modules_of(answers, Loader, *kinds, *map(type, net.modules()))
+            ledger = Ledger(cache, about | parts | {"code": code_version(*used)}, asked_by(parts))
+            return ledger.read(), ledger.add
+
+        return Split(loader(self.known), loader(rest.nonzero().squeeze(1)), once, record)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         device = trainer.strategy.root_device
@@ -186,7 +185,7 @@ class Unlearning(L.Callback):
             "precision": str(trainer.precision),
             "test": [digest(p.loader.samples.x, p.loader.samples.y) for p in probes.values()],
             "code": code_version(
-                *modules_of(evaluate, Loader, *(p.measure for p in probes.values())),
+                *modules_of(evaluate, answers, Loader, *(p.measure for p in probes.values())),
                 *modules_of(*map(type, net.modules())),
             ),
         }

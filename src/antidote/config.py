@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from antidote.core import BadInput
+from antidote.checks import BadInput
 
 # what changes where or how fast a run happens, but not what it finds
 ELSEWHERE = (
@@ -33,16 +34,32 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
 
 
-def identity(cfg: DictConfig) -> dict[str, Any]:
-    """What a result is of: hash of the config without `ELSEWHERE`, names on the command line."""
+def content(cfg: DictConfig) -> dict[str, Any]:
+    """What determines a result: the resolved config without `ELSEWHERE`.
+
+    Nor with `flags`: they act only where a group refers to them, so a method that does not is the
+    same cell whatever they are.
+    """
+    raw = OmegaConf.to_container(cfg)
+    assert isinstance(raw, dict)
     # emptied before they are resolved, so that no path gets in through ${data_folder}
-    content = plain(OmegaConf.merge(cfg, dict.fromkeys(ELSEWHERE)))  # type: ignore[arg-type]
-    text = json.dumps(content, sort_keys=True)
-    return {
-        "config_hash": hashlib.sha256(text.encode()).hexdigest()[:16],
-        "seed": cfg.seed,
-        **choices(),
-    }
+    resolved = plain(OmegaConf.create(raw | dict.fromkeys(ELSEWHERE)))
+    return {key: value for key, value in resolved.items() if key not in (*ELSEWHERE, "flags")}
+
+
+def threads_of(cfg: DictConfig) -> int:
+    """Threads that a job computes with."""
+    return (os.cpu_count() or 1) if cfg.threads is None else cfg.threads
+
+
+def short_hash(thing: Any) -> str:
+    """Of anything JSON can hold."""
+    return hashlib.sha256(json.dumps(thing, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def identity(cfg: DictConfig) -> dict[str, Any]:
+    """What a result is of: hash of its `content`, seed, names on the command line."""
+    return {"config_hash": short_hash(content(cfg)), "seed": cfg.seed, **choices()}
 
 
 def choices() -> dict[str, str]:

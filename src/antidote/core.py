@@ -7,33 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-
-
-class BadInput(ValueError):
-    """A value the user can mend; its message is one sentence, shown without a traceback."""
-
-
-class Diverged(BadInput):
-    """A loss, importance or weight is not finite: the run is over and nothing of it is kept."""
-
-
-def require(holds: bool, sentence: str) -> None:
-    """Raise `BadInput(sentence)` unless `holds`."""
-    if not holds:
-        raise BadInput(sentence)
-
-
-def one_of(name: str, value: str, allowed: Iterable[str]) -> None:
-    """Raise `BadInput` unless `value` is one of those allowed."""
-    options = list(allowed)
-    require(value in options, f"{name}={value} is unknown; choose {' or '.join(options)}")
 
 
 def derive(seed: int, draw: str) -> int:
@@ -207,17 +186,28 @@ def compute(
     return work(), 0.0
 
 
+Tries = dict[int, dict[str, float]]
+Record = Callable[[dict[str, Any]], tuple[Tries, Callable[[Tries], None]]]
+
+
+def forget_tries(parts: dict[str, Any]) -> tuple[Tries, Callable[[Tries], None]]:
+    """The `Record` that remembers nothing."""
+    return {}, lambda tries: None
+
+
 @dataclass(frozen=True)
 class Split:
     """A defender's whole world: the known poison, and all else with the undiscovered rest in it.
 
     `once(parts, work)` returns `(work(), 0.0)`, or what an earlier call for the same victim, split
-    and `parts` returned, with the seconds that it had taken.
+    and `parts` returned, with the seconds that it had taken. `record(parts)` returns what the tries
+    of a search gave in earlier runs, by their number, and a function that keeps further ones.
     """
 
     forget: Loader
     retain: Loader
     once: Once = compute
+    record: Record = forget_tries
 
     def flagged(self) -> Loader:
         """All rows; y is 1 for known poison and 0 for the rest, in place of the labels."""
@@ -258,39 +248,3 @@ class Unlearner(Protocol):
     """Edits `victim.net` in place, from nothing but the split."""
 
     def unlearn(self, victim: Victim, split: Split) -> Report: ...
-
-
-@contextmanager
-def evaluating(net: nn.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards each module has its own mode back (a frozen part stays so)."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-@torch.no_grad()
-def answers(net: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
-    """Predicted and stored labels (n,) of a pass in evaluation mode; the net's mode is put back."""
-    with evaluating(net):
-        pairs = [(net(x).argmax(1), y) for x, y in loader]
-    predicted, stored = zip(*pairs, strict=True)
-    return torch.cat(predicted), torch.cat(stored)
-
-
-def accuracy(net: nn.Module, loader: Loader) -> float:
-    """Share of rows in 0..1 whose prediction equals the stored label."""
-    predicted, stored = answers(net, loader)
-    return (predicted == stored).double().mean().item()
-
-
-def finite(value: Tensor, what: str) -> Tensor:
-    """`value` if all of it is finite, else raises `Diverged`: no diverged run becomes a result."""
-    if not torch.isfinite(value).all():
-        raise Diverged(
-            f"{what} is not finite; a lower learning rate or trainer.precision=32-true may help"
-        )
-    return value

@@ -18,8 +18,18 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from antidote import labels
 from antidote.cells import Cell
-from antidote.config import bad_input, build, choices, identity, log_file, plain
+from antidote.config import (
+    bad_input,
+    build,
+    choices,
+    content,
+    identity,
+    log_file,
+    plain,
+    threads_of,
+)
 from antidote.disk import write
 from antidote.grid import command
 from antidote.stages import Run
@@ -60,7 +70,8 @@ def run(cfg: DictConfig) -> float:
                 commit=commit(),
             )
             result = Run(cfg, out, tracker, logger).result()
-            cell.record(result, out)
+            scale = labels.scale(content(cfg), threads_of(cfg))
+            cell.record(result | {"scale": scale}, out)
             return result["objective"]
     except (Exception, SystemExit) as error:
         # Lightning turns Ctrl-C into SystemExit; a sweep must end on it, not go on to the next job
@@ -122,6 +133,7 @@ def fail(error: BaseException, cfg: DictConfig, out: Path, tracker: Tracker) -> 
     trace = write(out / "traceback.txt", "".join(traceback.format_exception(error)))
     try:
         about = identity(cfg)
+        Cell(cfg.output, about["config_hash"]).failed(sentence)
     except OmegaConfBaseException:  # a config that does not resolve is what failed
         about = choices()
     result = {**about, "status": "failed", "error": sentence}

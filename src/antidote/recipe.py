@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from antidote.core import BadInput, require
+from antidote.checks import BadInput, require
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ import torch
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
+from antidote import labels
 from antidote.cache import Cache, code_version, digest, modules_of
 from antidote.callback import Keep, Unlearning
-from antidote.config import build, identity, log_file, plain
-from antidote.core import Data, Loader, Poison, derive, everything, require
+from antidote.checks import require
+from antidote.config import build, content, identity, log_file, plain, threads_of
+from antidote.core import Data, Loader, Poison, derive, everything
 from antidote.disk import write
 from antidote.evaluation import score
 from antidote.memory import keep_freed_memory
@@ -36,9 +38,9 @@ class Run:
 
     def __init__(self, cfg: DictConfig, out: Path, tracker: Tracker, logger: Logger | None) -> None:
         self.cfg, self.out, self.tracker, self.logger = cfg, out, tracker, logger
-        self.plain = plain(cfg)
+        self.plain, self.content = plain(cfg), content(cfg)
         require(isinstance(cfg.seed, int), f"seed={cfg.seed} is not a whole number")
-        threads: int = (os.cpu_count() or 1) if cfg.threads is None else cfg.threads
+        threads = threads_of(cfg)
         require(
             threads in range(1, 4097),
             f"threads={threads} is not a number of threads; give 1 or more, or null for all cores",
@@ -77,6 +79,7 @@ class Run:
             self.cache,
             self.tracker,
             self.about(data, poison),
+            partial(labels.unlearning, self.content, torch.get_num_threads()),
             self.recipe.batch_size,
             self.cfg.seed,
         )
@@ -111,9 +114,10 @@ class Run:
         code = code_version(
             *modules_of(Loader, Recipe, Classifier, *map(type, victim.net.modules()))
         )
-        with self.cache.entry(
-            "victims", {**self.about(data, poison), **trained_by, "code": code}
-        ) as entry:
+        key = {**self.about(data, poison), **trained_by, "code": code}
+        # only an attack asks for a net that nobody looks at
+        label = labels.victim(self.content, torch.get_num_threads(), clean=not callbacks)
+        with self.cache.entry("victims", key, label) as entry:
             found = None if self.cfg.victim else entry.read()
             if self.cfg.victim:
                 victim.restore(self.cfg.victim)

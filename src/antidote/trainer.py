@@ -7,9 +7,10 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from antidote.core import BadInput, require
+from antidote.checks import BadInput, require
 
 
 def trainer(accelerator: str, precision: str, **options: Any) -> L.Trainer:
@@ -25,6 +26,10 @@ def trainer(accelerator: str, precision: str, **options: Any) -> L.Trainer:
     )
     if precision == "auto":
         precision = "bf16-mixed" if has_bf16(accelerator) else "32-true"
+    if options.get("enable_progress_bar"):
+        # Lightning would take rich's, of which two cannot be at work at a time: a method trains
+        # while the victim's Trainer is still about
+        options["callbacks"] = [*(options.get("callbacks") or []), TQDMProgressBar()]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from antidote.core import require
+from antidote.checks import require
 
 
 class CropFlip:

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from antidote.core import Augment, Data, Samples, require
+from antidote.checks import require
+from antidote.core import Augment, Data, Samples
 from antidote.dataset.fetch import damaged, fetched
 from antidote.dataset.images import image_data
 

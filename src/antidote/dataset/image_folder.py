@@ -12,7 +12,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from antidote.core import Augment, BadInput, Data, Samples, require
+from antidote.checks import BadInput, require
+from antidote.core import Augment, Data, Samples
 from antidote.dataset.images import image_data
 from antidote.dataset.mapped import Encoded, decode, place, stamp
 

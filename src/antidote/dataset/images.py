@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from antidote.core import Augment, Data, Samples, require
+from antidote.checks import require
+from antidote.core import Augment, Data, Samples
 
 PIXELS = 2**24  # counted at a time
 

@@ -16,7 +16,8 @@ import h5py
 import torch
 from torch import Tensor
 
-from antidote.core import Augment, BadInput, Data, Samples, require
+from antidote.checks import BadInput, require
+from antidote.core import Augment, Data, Samples
 from antidote.dataset.fetch import damaged, fetched
 from antidote.dataset.images import image_data
 from antidote.dataset.mapped import Encoded, decode, place, stamp

@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from antidote.core import BadInput, Data, derive, finite
+from antidote.checks import BadInput, finite
+from antidote.core import Data, derive
 from antidote.recipe import Recipe
 
 

@@ -7,19 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from antidote.core import (
-    Attack,
-    Data,
-    Loader,
-    Poison,
-    Probe,
-    Samples,
-    Scores,
-    as_float,
-    everything,
-    one_of,
-    require,
-)
+from antidote.checks import one_of, require
+from antidote.core import Attack, Data, Loader, Poison, Probe, Samples, Scores, as_float, everything
 from antidote.poison.draw import check_rate, draw
 from antidote.poison.measures import Obedience, PlainAccuracy, TriggerSuccess
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from antidote.core import Samples, generator, require
+from antidote.checks import require
+from antidote.core import Samples, generator
 
 
 def check_rate(rate: float) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from antidote.checks import one_of, require
 from antidote.core import (
     Attack,
     Data,
@@ -17,8 +18,6 @@ from antidote.core import (
     Scores,
     everything,
     generator,
-    one_of,
-    require,
 )
 from antidote.poison.draw import check_rate, count
 from antidote.poison.measures import Obedience, PlainAccuracy

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from antidote.checks import require
 from antidote.core import (
     Attack,
     Data,
@@ -17,7 +18,6 @@ from antidote.core import (
     Scores,
     everything,
     generator,
-    require,
 )
 from antidote.poison.draw import check_rate, draw
 from antidote.poison.measures import Obedience, PlainAccuracy

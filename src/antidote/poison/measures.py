@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_accuracy
 
-from antidote.core import Loader, answers
+from antidote.answers import answers
+from antidote.core import Loader
 
 
 class PlainAccuracy:

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from torch import Tensor, nn
 
-from antidote.core import Data, Loader, Poison, answers
+from antidote.answers import answers
+from antidote.core import Data, Loader, Poison
 
 BEFORE, AFTER, MUTED = "#b23a48", "#2a6f97", "#8a8a8a"
 

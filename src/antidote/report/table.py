@@ -12,7 +12,7 @@ from rich.table import Table
 
 SHOWN = {
     "clean_accuracy": "clean accuracy",
-    "harmed_accuracy": "accuracy under attack",
+    "harmed_accuracy": "attacked accuracy",
     "attack_success": "attack success",
 }
 
@@ -78,7 +78,8 @@ def show_sweep(rows: Sequence[dict[str, Any]], folder: Path) -> None:
         ]
         varied = (setting.get(k, "") for k in keys)
         shown = ("-" if f is None else f"{100 * f:.1f}" for f in figures)
-        table.add_row(row["job"], *varied, row["status"], *shown)
+        status = row["status"] + (" (before)" if row.get("done_before") else "")
+        table.add_row(row["job"], *varied, status, *shown)
     console = Console()
     console.print(table)
     failed = [row for row in rows if row["status"] != "ok"]

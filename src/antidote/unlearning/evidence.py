@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from antidote.core import Diverged, Loader, finite
+from antidote.checks import Diverged, finite
+from antidote.core import Loader
 
 Weights = dict[str, Tensor]
 Objective = Callable[[Tensor, Tensor], Tensor]

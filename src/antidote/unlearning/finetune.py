@@ -8,7 +8,8 @@ from typing import Any
 
 import lightning as L
 
-from antidote.core import Loader, Split, require
+from antidote.checks import require
+from antidote.core import Loader, Split
 from antidote.recipe import Recipe
 from antidote.unlearning.trained import Trained
 

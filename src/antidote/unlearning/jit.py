@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from antidote.core import Loader, Split, Victim, require
+from antidote.checks import require
+from antidote.core import Loader, Split, Victim
 from antidote.unlearning.trained import Trained
 
 

@@ -3,52 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from torch import nn
-from tqdm import tqdm
 
-from antidote.core import Report, Split, Victim, accuracy, require
+from antidote.answers import accuracy
+from antidote.checks import require
+from antidote.core import Loader, Report, Split, Victim, derive
 from antidote.unlearning.evidence import Evidence
+from antidote.unlearning.search import STRATEGIES, Path
 
 log = logging.getLogger(__name__)
 
 
 class Editor(Protocol):
+    def signature(self) -> dict[str, Any]: ...
     def measure(self, net: nn.Module, split: Split) -> Evidence: ...
     def natural(self, evidence: Evidence) -> float: ...
     def edit(self, net: nn.Module, evidence: Evidence, pressure: float) -> dict[str, float]: ...
-
-
-Good = Callable[[int], bool]
-
-
-def scan(good: Good, tries: int) -> int | None:
-    """The first try that is good, asked one after the other (the reference's way)."""
-    return next(
-        (t for t in tqdm(range(tries), desc="PTN tries", disable=None, leave=False) if good(t)),
-        None,
-    )
-
-
-def bisect(good: Good, tries: int) -> int | None:
-    """The first good try: gallop 0, 1, 3, 7, ..., then halve.
-
-    It is the first if every try after a good one is good too.
-    """
-    bad, t = -1, 0
-    while not good(t):
-        if t == tries - 1:
-            return None
-        bad, t = t, min(2 * t + 1, tries - 1)
-    while t - bad > 1:
-        middle = (bad + t) // 2
-        bad, t = (bad, middle) if good(middle) else (middle, t)
-    return t
-
-
-STRATEGIES = {"scan": scan, "bisect": bisect}
 
 
 class PTN:
@@ -106,44 +78,54 @@ class PTN:
         allowed = sum(self.pressure(natural, t) <= self.pressure_max for t in range(self.max_tries))
         return max(1, allowed)
 
+    def signature(self) -> dict[str, Any]:
+        """What determines a try, besides net, data and its number: not where a search stops."""
+        own = {"start": self.start, "growth": self.growth, "check": [self.augment, self.seed]}
+        return {**self.method.signature(), "search": type(self), **own}
+
+    def known(self, split: Split, look: str) -> Loader:
+        """The known poison; each look draws its own augmentation, whichever came before it."""
+        augment = split.forget.augment if self.augment else None
+        return split.forget.but(seed=derive(self.seed, look), augment=augment)
+
     def unlearn(self, victim: Victim, split: Split) -> Report:
         net = victim.net
-        known = split.forget.but(
-            seed=self.seed, augment=split.forget.augment if self.augment else None
-        )
-        A_0 = accuracy(net, known)
+        A_0 = accuracy(net, self.known(split, "victim"))
         evidence = self.method.measure(net, split)
         natural = self.method.natural(evidence)
-        steps: dict[int, dict[str, float]] = {}
 
-        def good(t: int) -> bool:
+        def attempt(t: int) -> dict[str, float]:
             done = self.method.edit(net, evidence, self.pressure(natural, t))
-            steps[t] = {"try": t, "known_poison_accuracy": accuracy(net, known), **done}
-            return (
-                steps[t]["known_poison_accuracy"] <= self.rho * A_0 + 1e-12
-            )  # 7/50 is 0.2 of 35/50
+            A_t = accuracy(net, self.known(split, f"try {t}"))
+            return {"try": t, "known_poison_accuracy": A_t, **done}
 
+        earlier, keep = split.record(self.signature())
+        path = Path(attempt, earlier)
+        limit = self.rho * A_0 + 1e-12  # 7/50 is 0.2 of 35/50
         tries = self.tries(natural)
-        found = STRATEGIES[self.strategy](good, tries)
+        found = STRATEGIES[self.strategy](
+            lambda t: path(t)["known_poison_accuracy"] <= limit, tries
+        )
+        keep(path.fresh)
         if found is None:
             log.warning(
-                "PTN: none of %d tries brought the known poison to %.0f %%",
-                tries,
-                100 * self.rho * A_0,
+                "PTN: none of %d tries brought the known poison to %.0f %%", tries, 100 * limit
             )
         stop = tries - 1 if found is None else found
         self.method.edit(net, evidence, self.pressure(natural, stop))
-        search: dict[str, Any] = {
+        search = self.told(path, stop, A_0)
+        search |= {"met": found is not None, "infinite_ratios": evidence.infinite}
+        steps = [path.asked[t] for t in sorted(path.asked)]
+        return Report(steps, evidence.sample_gradients, evidence.saved + path.saved, search)
+
+    def told(self, path: Path, stop: int, A_0: float) -> dict[str, Any]:
+        """How the search went, and what the try it stopped at did."""
+        figures = ("known_poison_accuracy", "cutoff", "percentile", "dampened")
+        return {
             "tries": stop + 1,
-            "forwards": len(steps),
-            "met": found is not None,
+            "forwards": len(path.asked),
+            "looked_up": len(path.asked) - len(path.fresh),
             "rho": self.rho,
             "start_accuracy": A_0,
-            "infinite_ratios": evidence.infinite,
-            **{
-                k: steps[stop].get(k)
-                for k in ("known_poison_accuracy", "cutoff", "percentile", "dampened")
-            },
+            **{name: path.asked[stop].get(name) for name in figures},
         }
-        path = [steps[t] for t in sorted(steps)]
-        return Report(path, evidence.sample_gradients, evidence.saved, search)

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from antidote.core import Loader, Report, Split, Victim, require
+from antidote.checks import require
+from antidote.core import Loader, Report, Split, Victim
 from antidote.unlearning.distance import kl
 from antidote.unlearning.finetune import Fraction
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from antidote.core import BadInput, Victim
+from antidote.checks import BadInput
+from antidote.core import Victim
 from antidote.unlearning.finetune import Fraction
 
 

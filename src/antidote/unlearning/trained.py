@@ -14,17 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from antidote.core import (
-    Loader,
-    Report,
-    Split,
-    Victim,
-    accuracy,
-    derive,
-    finite,
-    generator,
-    require,
-)
+from antidote.answers import accuracy
+from antidote.checks import finite, require
+from antidote.core import Loader, Report, Split, Victim, derive, generator
 from antidote.recipe import Recipe
 
 

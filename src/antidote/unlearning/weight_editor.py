@@ -2,7 +2,7 @@
 
 All measure how much each weight matters for the known poison and for the rest, and dampen
 those that matter far more for the poison. They differ in objective, power and cutoff: five
-YAML files over this one class.
+YAML files over one class.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from antidote.core import Loader, Report, Split, Victim, require
+from antidote.checks import require
+from antidote.core import Loader, Report, Split, Victim
 from antidote.unlearning.evidence import Evidence, Objective, importance
 
 
@@ -76,6 +77,11 @@ class WeightEditor:
             "augment": self.augment,
             "seed": self.seed,
         }
+
+    def signature(self) -> dict[str, Any]:
+        """What determines an edit, besides net, data and pressure."""
+        cutoff = {"cutoff": type(self.cutoff), "cutoff settings": vars(self.cutoff)}
+        return {**self.what(), "editor": type(self), **cutoff, "strength": self.strength}
 
     def loaders(self, split: Split) -> dict[str, Loader]:
         """The two data sets in random batches.

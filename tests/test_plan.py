@@ -1,0 +1,138 @@
+"""What a plan counts, and that it finds what runs have left."""
+
+import pytest
+from sweeps import set_up
+
+from antidote.grid import cells
+from antidote.past import Past
+from antidote.plan import plan, plan_of
+from antidote.report.plan import Row, known, span, weight
+
+HARD = ["dataset.limit=null", "poison.rate=0.1", "discovery=50pct", "recipe.epochs=3"]
+
+
+def planned(*experiments, **changes):
+    """The plan of these experiments' sweeps together."""
+    more = [f"{key}={value}" for key, value in changes.items()]
+    jobs = []
+    for experiment in experiments:
+        with set_up(f"experiment={experiment}", *more):
+            jobs += cells()
+    with set_up():
+        return plan_of(jobs)
+
+
+def counted(plan):
+    names = {name for name, _, _ in plan.work}
+    return {name: plan.count(name) for name in names}
+
+
+def test_cells_that_differ_only_in_a_flag_they_do_not_use_are_one(tmp_path):
+    smoke = planned("rho_grid_smoke", output=tmp_path)
+    assert (smoke.jobs, len(smoke.states)) == (18, 2 + 2 * 2 * 3)
+    assert counted(smoke) == {
+        "victims": 1,
+        "retrainings": 2,
+        "importances, cross_entropy": 2,
+        "importances, norm": 2,
+        "search paths": 4,
+    }
+    assert smoke.read_off() == 12 - 4
+
+
+def test_methods_with_the_same_objective_share_importances(tmp_path):
+    small = planned("potion_small", output=tmp_path)
+    assert small.jobs == len(small.states) == 300
+    # 2 seeds, 3 rates, 5 discoveries; SSD and ASSD, LFSSD and ALFSSD measure the same
+    assert small.count("importances, cross_entropy") == 30
+    assert small.count("importances, squared_norm") == 30
+    assert small.count("victims") == 6
+    assert small.count("search paths") == 5 * 30
+    assert small.count("other trainings, Scrub") == 30
+
+
+@pytest.mark.slow
+def test_the_2112_runs_of_potions_script_are_6_victims_and_66_retrainings(tmp_path):
+    grid = planned("rho_grid", "rho_grid_cifar100", output=tmp_path)
+    assert grid.jobs == 2112
+    assert counted(grid) == {
+        "victims": 6,
+        "retrainings": 66,
+        "importances, cross_entropy": 66,
+        "importances, squared_norm": 66,
+        "importances, norm": 66,
+        "search paths": 198,
+    }
+    assert len(grid.states) == 66 + 198 * 8
+    assert grid.read_off() == 198 * 7
+
+
+def test_ssds_grid_measures_each_pair_once_for_its_edits(tmp_path):
+    grid = planned("ssd_grid_smoke", output=tmp_path)
+    assert (grid.jobs, grid.count("importances, cross_entropy")) == (12, 2)
+
+
+def test_a_plan_finds_what_a_run_left(run, small, tmp_path):
+    def rows(*overrides):
+        same = ["logger=none", "progress=false", f"output={tmp_path}/output"]
+        with set_up():
+            found = plan_of([[*small, *same, *HARD, *overrides]])
+        return found, {row.name: row for row in found.rows(Past(tmp_path / "output"))}
+
+    names = ("victims", "importances, norm", "search paths", "measuring and files of cells")
+    _, before = rows()
+    assert [(before[n].left, before[n].untimed) for n in names] == [(1, 1)] * 4
+    run(*HARD)
+    done, after = rows()
+    assert list(done.states.values()) == ["done"]
+    assert not any(row.left for row in after.values())
+    other, off = rows("flags.rho=0.5")  # another cell, nothing of whose work is left
+    assert list(other.states.values()) == ["missing"]
+    assert [off[n].left for n in names] == [0, 0, 0, 1]
+    assert off["measuring and files of cells"].seconds > 0
+    assert off["measuring and files of cells"].bytes > 10_000
+    _, third = rows("discovery=30pct")  # the same victim, other importances, as costly as before
+    assert [(third[n].left, third[n].untimed) for n in names] == [(0, 0), (1, 0), (1, 0), (1, 0)]
+    assert third["importances, norm"].seconds > 0
+    _, wide = rows("model.net.width=0.25")  # nothing is known of another net
+    assert [wide[n].untimed for n in names] == [1] * 4
+
+
+def test_a_failed_cell_is_told_from_a_missing_one(run, small, tmp_path):
+    same = ["logger=none", "progress=false", f"output={tmp_path}/output"]
+    with pytest.raises(SystemExit):
+        run("poison.target_class=99")
+    with set_up():
+        jobs = [[*small, *same, f"poison.target_class={k}"] for k in (98, 99)]
+        assert sorted(plan_of(jobs).states.values()) == ["failed", "missing"]
+
+
+def test_a_plan_fits_a_terminal_and_writes_nothing(tmp_path, capsys):
+    with set_up("experiment=rho_grid_smoke", f"output={tmp_path}") as cfg:
+        plan(cfg)
+    printed = capsys.readouterr().out
+    assert "18 jobs are 14 different cells: 0 done, 0 failed, 14 missing" in printed
+    table = printed.split("18 jobs")[0]
+    assert "…" not in table
+    assert max(map(len, table.splitlines())) <= 100
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sum_says_of_how_many_terms_nothing_is_known():
+    row = Row("work")
+    for seconds in (60.0, None):
+        row.add(True, seconds, 2e6)
+    row.add(False, 60.0, 2e6)
+    assert (row.all, row.left) == (3, 2)
+    assert known(row.seconds, span, row.untimed) == "60.0 s + 1 ?"
+    assert known(row.bytes, weight, row.unweighed) == "4.0 MB"
+    assert known(0.0, span, 0) == "-"
+    assert known(0.0, span, 2) == "?"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(3.0, "3.0 s"), (120.0, "2.0 min"), (7200.0, "2.0 h"), (4 * 86400.0, "4.0 d")],
+)
+def test_times_are_told_in_a_unit_that_fits(seconds, said):
+    assert span(seconds) == said

@@ -1,0 +1,275 @@
+"""What the report computes: intervals, aggregates, Pareto front, names; on tables made by hand."""
+
+import math
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antidote.report import papers, tables
+from antidote.report.axes import reach
+from antidote.report.curves import stands
+from antidote.report.setting import variants
+from antidote.report.store import METRICS, finished, unfinished
+from antidote.report.summary import (
+    aggregate,
+    front,
+    interval,
+    meaningful,
+    ordered,
+    summarise,
+)
+from antidote.report.words import in_order, look, percent, seconds, word
+
+ELSEWHERE = ("output", "data_folder", "threads", "flags")
+
+
+def cell(**about) -> dict:
+    """One row of the table of cells, all choices the same unless told."""
+    numbers = dict.fromkeys((m.replace("/", "_") for m in METRICS), math.nan)
+    row = {
+        "poison": "badnets",
+        "dataset": "digits",
+        "model": "resnet9",
+        "recipe": "one_cycle",
+        "rate": 0.01,
+        "discovery": "10pct",
+        "share": 0.1,
+        "method": "xlf_ptn",
+        "seed": "0",
+        "width": 0.25,
+        "setting": "",
+        "params": {},
+        **numbers,
+        "attack_success_before": 1.0,
+        "accuracy_drop": 0.0,
+    }
+    return row | about
+
+
+def table(*rows: dict) -> pd.DataFrame:
+    return pd.DataFrame([cell(**row) for row in rows])
+
+
+def test_the_interval_of_three_values_is_students():
+    mean, half, n = interval([0.8, 0.9, 1.0])
+    assert mean == pytest.approx(0.9)
+    assert half == pytest.approx(4.302652730 * 0.1 / math.sqrt(3))
+    assert n == 3
+
+
+def test_the_interval_of_two_values_is_students():
+    # sd = 0.2 / sqrt 2, so half = 12.706 * 0.2 / 2
+    assert interval([0.2, 0.4])[1] == pytest.approx(12.70620474 * 0.1)
+
+
+def test_one_value_has_no_interval():
+    mean, half, n = interval([0.7])
+    assert (mean, n) == (0.7, 1)
+    assert math.isnan(half)
+
+
+def test_values_that_are_not_defined_do_not_count():
+    assert interval([0.2, math.nan, 0.4])[2] == 2
+    mean, _, n = interval([math.nan])
+    assert math.isnan(mean)
+    assert n == 0
+
+
+def test_a_group_is_averaged_over_its_seeds():
+    cells = table({"seed": "0", "healed": 0.8}, {"seed": "1", "healed": 1.0})
+    (row,) = summarise(cells).to_dict("records")
+    assert row["healed"] == pytest.approx(0.9)
+    assert row["healed_n"] == row["runs"] == 2
+
+
+def test_a_method_is_averaged_over_cells_not_over_runs():
+    cells = table(
+        {"seed": "0", "healed": 0.0},
+        {"seed": "1", "healed": 0.2},
+        {"seed": "2", "healed": 0.4},
+        {"rate": 0.02, "healed": 1.0},
+    )
+    (row,) = aggregate(cells).to_dict("records")
+    assert row["healed"] == pytest.approx((0.2 + 1.0) / 2)
+    assert (row["cells"], row["runs"]) == (2, 4)
+    assert math.isnan(row["healed_half"])  # the seeds did not do the same cells
+
+
+def test_an_aggregate_has_an_interval_if_every_seed_did_every_cell():
+    cells = table(
+        *(
+            {"seed": s, "rate": r, "healed": h + r}
+            for s, h in (("0", 0.2), ("1", 0.4))
+            for r in (0.01, 0.03)
+        )
+    )
+    (row,) = aggregate(cells).to_dict("records")
+    assert row["healed"] == pytest.approx(0.32)
+    assert row["healed_half"] == pytest.approx(12.70620474 * 0.1)
+
+
+def test_cells_whose_attack_was_not_learned_stay_in_the_means_and_are_counted():
+    cells = table(
+        {"seed": "0", "healed": 0.5},
+        {"seed": "1", "healed": 0.1, "attack_success_before": 0.3},
+        {"seed": "2", "attack_success_before": 0.0},
+    )
+    (row,) = summarise(cells).to_dict("records")
+    assert row["healed"] == pytest.approx(0.3)
+    assert (row["healed_n"], row["runs"], row["attack_not_learned"]) == (2, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("harmed", "healed"), [(0.2, 0.5), (0.889, 0.5), (0.891, None), (0.95, None), (math.nan, 0.5)]
+)
+def test_a_share_of_less_than_a_point_of_harm_is_not_reported(harmed, healed):
+    one = {"clean_accuracy_before": 0.9, "harmed_accuracy_before": harmed, "healed": 0.5}
+    (found,) = meaningful(table(one))["healed"]
+    assert (None if math.isnan(found) else found) == healed
+
+
+def test_the_front_is_what_nothing_beats():
+    points = {
+        "none": (0.0, 0.0),
+        "cheap": (0.01, 0.5),
+        "worse": (0.02, 0.4),
+        "dear": (0.05, 0.9),
+        "same drop, less": (0.05, 0.8),
+        "twin": (0.05, 0.9),
+        "undefined": (math.nan, 1.0),
+    }
+    assert front(points) == ["none", "cheap", "dear", "twin"]
+
+
+def beats(a: tuple[float, float], b: tuple[float, float]) -> bool:
+    return a[0] <= b[0] and a[1] >= b[1] and a != b
+
+
+@given(st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), max_size=12))
+def test_no_point_beats_one_of_the_front_and_each_other_point_is_beaten(points):
+    numbered = dict(enumerate(points))
+    best = set(front(numbered))
+    for key, point in numbered.items():
+        assert (key in best) != any(beats(other, point) for other in points)
+
+
+def test_what_differs_besides_the_choices_is_never_averaged_over():
+    wide = {"params": {"model.net.width": "0.5", "output": "/a", "seed": "0"}}
+    slim = {"params": {"model.net.width": "0.25", "output": "/b", "seed": "1"}, "rate": 0.02}
+    told = variants(table(wide, slim, slim | {"rate": 0.01}), ELSEWHERE)
+    assert list(told["setting"]) == ["width 0.5", "width 0.25", "width 0.25"]
+    assert list(told["other_setting"]) == ["", "", ""]
+
+
+def test_a_methods_own_parameter_goes_to_its_name_and_to_no_other_method():
+    rows = [
+        {"method": "xlf_ptn", "params": {"unlearning.rho": rho, "flags.rho": rho}}
+        for rho in ("0.1", "0.2")
+    ]
+    told = variants(table(*rows, {"method": "retrain", "params": {"flags.rho": "0.1"}}), ELSEWHERE)
+    assert list(told["method"]) == ["xlf_ptn, rho 0.1", "xlf_ptn, rho 0.2", "retrain"]
+    assert set(told["setting"]) == {""}
+    assert look("xlf_ptn, rho 0.1")["colour"] == look("xlf_ptn")["colour"]
+
+
+def test_seeds_folders_and_what_changes_no_result_are_no_setting():
+    rows = [
+        {
+            "params": {
+                "threads": str(i),
+                "poison.seed": str(i),
+                "output": f"/{i}/out",
+                "data_folder": f"/{i}/data",
+                "dataset.folder": f"/{i}/data/digits",
+            }
+        }
+        for i in range(2)
+    ]
+    assert list(variants(table(*rows), ELSEWHERE)["setting"]) == ["", ""]
+
+
+def test_parameters_that_differ_together_are_told_once():
+    rows = [{"params": {"recipe.epochs": e, "unlearning.recipe.epochs": e}} for e in ("1", "2")]
+    told = variants(table(*rows), ELSEWHERE)
+    assert list(told["setting"]) == ["epochs 1", "epochs 2"]
+    assert set(told["method"]) == {"xlf_ptn"}
+
+
+def test_only_the_newest_finished_run_of_a_cell_counts():
+    runs = pd.DataFrame(
+        {
+            "config_hash": ["a", "a", "a", "b", "b", "c"],
+            "status": ["FINISHED", "FINISHED", "FAILED", "FAILED", "RUNNING", "FAILED"],
+            "run_id": list("123456"),
+        }
+    )
+    assert list(finished(runs)["run_id"]) == ["2"]
+    assert list(unfinished(runs)["run_id"]) == ["5", "6"]
+
+
+def test_one_sample_stands_left_of_ten_percent():
+    rows = table({"discovery": "one", "share": math.nan}, {"share": 0.1})
+    at = stands(rows)
+    assert at["10pct"] == pytest.approx(10)
+    assert at["one"] < at["10pct"]
+
+
+def test_limits_show_all_values_zero_and_full_recovery():
+    low, high = reach(pd.Series([0.2, 0.9]), "healed")
+    assert low < 0
+    assert high > 1
+    low, high = reach(pd.Series([-0.3, 0.9]), "accuracy_drop")
+    assert low < -0.3
+    assert high > 0.9
+
+
+def test_tables_go_by_share_and_the_order_of_words():
+    rows = table(
+        {"method": "xlf_ptn", "discovery": "100pct", "share": 1.0},
+        {"method": "none", "discovery": "20pct", "share": 0.2},
+        {"method": "retrain", "discovery": "one", "share": math.nan},
+        {"method": "none", "discovery": "one", "share": math.nan},
+    )
+    told = ordered(rows)
+    assert list(told["discovery"]) == ["one", "one", "20pct", "100pct"]
+    assert list(told["method"])[:2] == ["none", "retrain"]
+
+
+def test_a_method_nobody_told_the_report_of_has_a_look_and_comes_last():
+    assert look("brand_new")["label"] == "brand new"
+    assert in_order(["brand_new", "xlf_ptn", "none"]) == ["none", "xlf_ptn", "brand_new"]
+
+
+def test_words_for_numbers():
+    assert percent(0.9372, 2) == "93.72 %"
+    assert percent(-0.00001) == "0.0 %"
+    assert percent(math.nan) == "–"
+    assert [seconds(s) for s in (0.00123, 12.34, 1234.5)] == ["0.001", "12.3", "1,234"]
+    assert [word(w) for w in ("10pct", "0_2pct", "one", "my_set")] == [
+        "10 %",
+        "0.2 %",
+        "one sample",
+        "my set",
+    ]
+
+
+def test_latex_has_booktabs_rules_and_escapes():
+    cells = ordered(table({"healed": 0.5, "setting": "a_b & 5%"}))
+    for text in (tables.methods_tex(aggregate(cells)), tables.summary_tex(summarise(cells))):
+        for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
+            assert text.count(rule) == 1
+        assert r"a\_b \& 5\%" in text
+        rows = [line for line in text.splitlines() if line.endswith(r"\\") and "&" in line]
+        assert len({line.replace(r"\&", "").count("&") for line in rows}) == 1
+
+
+def test_papers_stand_beside_the_same_poison_only():
+    cells = table({"healed": 0.9, "params": {"dataset.limit": "600"}})
+    (paper,) = papers.beside(cells, aggregate(cells))
+    (row,) = paper["rows"]
+    assert row["published"]["healed"] == 0.9372
+    assert row["ours"]["healed"] == 0.9
+    other = table({"poison": "interclass", "healed": 0.9})
+    assert papers.beside(other, aggregate(other)) == []
