@@ -80,7 +80,7 @@ def make(cfg: DictConfig, cells: Mapping[str, str] | None) -> Path:
     about = {
         "title": title(cells),
         "wanted": None if cells is None else len(cells),
-        "store": cfg.logger.tracking_uri,
+        "store": cfg.logger.tracking_uri.replace(f"{HydraConfig.get().runtime.cwd}/", ""),
         "command": again(),
         "time": f"{datetime.now():%Y-%m-%d %H:%M}",
     }

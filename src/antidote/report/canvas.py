@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +33,7 @@ LOOK: Any = {
 }
 COLUMNS = 3
 LEGEND = 0.24  # inches of a line
+LETTERS = 11  # of a heading, to the inch
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,12 @@ class Picture:
         width = columns * self.size[0]
         lines = math.ceil(self.entries / max(1, int(width / 1.6)))
         below = LEGEND * lines + 0.15 if lines else 0.0
-        height = rows * self.size[1] + 0.3
+        heading = textwrap.fill(self.heading, round(LETTERS * width))
+        height = rows * self.size[1] + 0.15 + 0.18 * len(heading.splitlines())
         with mpl.rc_context(LOOK):
             figure = Figure(figsize=(width, height + below), layout="constrained")
             parts: Any = figure.subfigures(2, 1, height_ratios=[height, below or 1e-3])
-            parts[0].suptitle(self.heading, fontsize=11)
+            parts[0].suptitle(heading, fontsize=11)
             for part, panel in zip(
                 parts[0].subfigures(rows, columns, squeeze=False).flat, self.panels, strict=False
             ):

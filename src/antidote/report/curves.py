@@ -21,8 +21,9 @@ def discovery(summary: pd.DataFrame) -> list[Picture]:
     for name, title, part in places(summary):
         if part["discovery"].nunique() < 2:
             continue
+        n = counted(part["accuracy_drop_n"])
         caption = (
-            f"Means over seeds ({counted(part['healed_n'])}). Bars: 95 % intervals over seeds "
+            f"Means over seeds ({n}). Bars: 95 % intervals over seeds "
             "(Student t), none where n = 1, cut at the panel's edge. Methods stand side by side "
             f"at each share, so that none hides another. {BENT}"
         )
@@ -49,6 +50,9 @@ def against_discovery(figure: Canvas, rows: pd.DataFrame, place: pd.DataFrame) -
             _, _, drawn = axis.errorbar(x, part[measure], bars, elinewidth=0.8, **style(method))
             for bar in drawn:
                 bar.set_alpha(0.35)
+        if rows[measure].isna().all():
+            why = {"ha": "center", "va": "center", "transform": axis.transAxes, "color": "0.4"}
+            axis.text(0.5, 0.5, "not defined:\nthe attack took hardly any", **why)
         shares(axis, "y", measure, place[measure])
         axis.set_xlim(min(at.values()) - 6, max(at.values()) + 6)
         axis.grid(axis="x", visible=False)
