@@ -1,6 +1,5 @@
 """The cells of a sweep and their configs are those that Hydra's own sweeper hands to the jobs."""
 
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -74,19 +73,6 @@ def test_afterwards_the_sweep_is_still_set_up():
             compose(["unlearning=none"])
             assert HydraConfig.get().runtime.choices.unlearning == "none"
         assert HydraConfig.get() is before
-
-
-def test_a_cell_takes_a_small_part_of_the_time_that_hydra_takes():
-    with set_up("experiment=potion_small"):
-        some = cells()[:40]
-        with composer() as compose:
-            began = time.process_time()
-            for job in some:
-                identity(compose(job))
-            ours = (time.process_time() - began) / len(some)
-        began = time.process_time()
-        by_hydra(some[0])
-        assert ours < 0.5 * (time.process_time() - began)
 
 
 @pytest.mark.parametrize(

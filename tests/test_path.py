@@ -191,6 +191,7 @@ def test_runs_with_another_rho_look_up_and_leave_the_bits_of_a_run_of_their_own(
     assert nets[0] == nets[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["seed=1", "discovery=30pct", "poison.size=4"])
 def test_another_victim_or_split_has_a_path_of_its_own(run, change):
     run(*HARD)

@@ -40,6 +40,7 @@ def test_cells_that_differ_only_in_a_flag_they_do_not_use_are_one(tmp_path):
     assert smoke.read_off() == 12 - 4
 
 
+@pytest.mark.slow
 def test_methods_with_the_same_objective_share_importances(tmp_path):
     small = planned("potion_small", output=tmp_path)
     assert small.jobs == len(small.states) == 300

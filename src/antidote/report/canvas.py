@@ -29,7 +29,7 @@ LOOK: Any = {
     "grid.color": "#e4e4e4",
     "grid.linewidth": 0.7,
     "axes.edgecolor": "#888888",
-    "svg.hashsalt": "antidote",  # the same figure is the same file
+    "svg.hashsalt": "antidote",  # else every name in a file differs each time
 }
 COLUMNS = 3
 LEGEND = 0.24  # inches of a line
