@@ -1,6 +1,7 @@
 """What a user of `python run.py` sees: output, files, exit status, one sentence per mistake."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -261,6 +262,13 @@ def test_ctrl_c_ends_a_sweep_and_not_only_its_job(run, monkeypatch):
         run("hydra.mode=MULTIRUN")
 
 
-def test_a_method_that_trains_has_its_own_progress_bar(cli, small, tmp_path):
-    done = cli(*small, "unlearning=retrain", "logger=none", f"output={tmp_path}", "progress=true")
-    assert done.returncode == 0, done.stderr[-2000:]
+@pytest.mark.parametrize(("terminal", "bars"), [(True, 1), (False, 0)])
+def test_a_terminal_gets_a_bar_of_which_several_can_be_at_work(monkeypatch, terminal, bars):
+    from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
+
+    from antidote.trainer import trainer
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    made = trainer("cpu", "32-true", enable_progress_bar=True, max_steps=1, logger=False)
+    found = [c for c in made.callbacks if isinstance(c, ProgressBar)]
+    assert [type(c) for c in found] == [TQDMProgressBar] * bars

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -26,7 +27,9 @@ def trainer(accelerator: str, precision: str, **options: Any) -> L.Trainer:
     )
     if precision == "auto":
         precision = "bf16-mixed" if has_bf16(accelerator) else "32-true"
-    if options.get("enable_progress_bar"):
+    # in a file a bar would leave a line for every step
+    options["enable_progress_bar"] = options.get("enable_progress_bar") and sys.stderr.isatty()
+    if options["enable_progress_bar"]:
         # Lightning would take rich's, of which two cannot be at work at a time: a method trains
         # while the victim's Trainer is still about
         options["callbacks"] = [*(options.get("callbacks") or []), TQDMProgressBar()]
