@@ -4,7 +4,7 @@
 
 A WideResNet-28-10 of 100 classes (36,547,940 parameters) with random weights goes through XLF's
 measurement, the PTN search and the edit, on random images and as run.py does it: importances go
-through the cache on disk. A second search then finds them there. rho = 0 is never met, so every
+through the store on disk. A second search then finds them there. rho = 0 is never met, so every
 try is made. The peak is the kernel's own count of resident memory (VmHWM; Linux only), above what
 was resident when net and images had been made. Activations depend on the batch and not on the
 method; they are counted apart, so that the batch can be small.
@@ -13,9 +13,9 @@ method; they are counted apart, so that the batch can be small.
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as run.py does
 import torch
 from torch import Tensor, nn
 
-from antidote.cache import Cache
 from antidote.core import Loader, Samples, Split, Victim, generator
-from antidote.memory import keep_freed_memory
+from antidote.engine.memo import Remembered
+from antidote.engine.memory import keep_freed_memory
+from antidote.engine.store import Store
 from antidote.model.wide_resnet import WideResNet
 from antidote.unlearning.cutoff import Percentile
 from antidote.unlearning.objective import norm
@@ -45,17 +46,14 @@ def resident(which: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(which))
 
 
-def world(batch_size: int, cache: Cache) -> Split:
+def world(batch_size: int, store: Store) -> Split:
     """One batch of known poison and two of the rest, random images of 3x32x32."""
     coin = generator(0, "images")
     x = torch.randint(256, (3 * batch_size, 3, 32, 32), generator=coin, dtype=torch.uint8)
     samples = Samples(x, torch.arange(len(x)) % CLASSES)
     known, rest = torch.arange(len(x)).split([batch_size, 2 * batch_size])
-
-    def once(parts: dict[str, Any], work: Callable[[], dict[str, Tensor]]) -> Any:
-        return cache.fetch("importances", {"by": parts["by"]}, work)
-
-    return Split(Loader(samples, known, batch_size), Loader(samples, rest, batch_size), once)
+    memo = Remembered(store, "this benchmark")
+    return Split(Loader(samples, known, batch_size), Loader(samples, rest, batch_size), memo)
 
 
 def activations(net: nn.Module, loader: Loader) -> int:
@@ -87,11 +85,13 @@ def peak(batch_size: int, tries: int) -> int:
     net = WideResNet(CLASSES, mean, mean, depth=28, widen=10).to(memory_format=torch.channels_last)
     print(f"{sum(w.numel() for w in net.parameters()):,} parameters")
     with tempfile.TemporaryDirectory() as folder:
-        split, before = world(batch_size, Cache(folder, "on")), resident("VmRSS")
-        for source in ("measured", "cached"):
+        victim = copy.deepcopy(net.state_dict())
+        split, before = world(batch_size, Store(folder)), resident("VmRSS")
+        for source in ("measured", "remembered"):
+            net.load_state_dict(victim)  # what is remembered belongs to the weights measured
             made = ptn(batch_size, tries).unlearn(Victim(net, lambda: net), split)
             assert len(made.steps) == tries
-            assert (made.saved > 0) == (source == "cached")
+            assert (made.saved > 0) == (source == "remembered")
             so_far = (resident("VmHWM") - before) / 1e9
             print(f"importances {source}, searched and edited: {so_far:.2f} GB at most")
     above = resident("VmHWM") - before

@@ -5,7 +5,7 @@
 Bisecting is exact where the known poison's accuracy never rises again once it was low enough; how
 often that holds is counted here, on real victims: ResNet-9 fitted on digits with a BadNets trigger,
 every PTN method, four shares of known poison and two poison rates. Both strategies share victims
-and importances through the cache. A forward is a pass over the known poison, one per try asked.
+and importances through the store. A forward is a pass over the known poison, one per try asked.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import io
 import itertools
+import json
 import logging
 import os
 import tempfile
@@ -25,10 +26,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as run.py does
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
 from omegaconf import open_dict
-
-from antidote.stages import Run
-from antidote.tracking import Tracker
 
 CONF = Path(__file__).parent.parent / "conf"
 METHODS = ("ssd_ptn", "lfssd_ptn", "assd_ptn", "alfssd_ptn", "xlf_ptn")
@@ -51,8 +50,10 @@ def search(folder: Path, overrides: list[str]) -> dict[str, Any]:
     HydraConfig.instance().set_config(cfg)
     with open_dict(cfg):
         del cfg["hydra"]
+    (task,) = instantiate(cfg.task).values()
     with contextlib.redirect_stdout(io.StringIO()):
-        return Run(cfg, run, Tracker(None), None).result()["search"]
+        task(cfg)
+    return json.loads((run / "result.json").read_text())["search"]
 
 
 def row(name: str, scans: list[dict[str, Any]], bisections: list[dict[str, Any]]) -> str:

@@ -54,13 +54,13 @@ def launch():
     """`launch(place, *overrides)` goes the route of `python run.py SMALL overrides`.
 
     It writes below `place` only. No MLflow, unless overridden; `small=[]` leaves the shrinking to
-    the caller. Runs of one place share its cache, and each has a folder of its own.
+    the caller. Runs of one place share its store, and each has a folder of its own.
     """
     from hydra import compose, initialize_config_dir
     from hydra.core.hydra_config import HydraConfig
+    from hydra.utils import instantiate
+    from hydra_plugins.antidote_plugins import quoted
     from omegaconf import open_dict
-
-    from antidote.pipeline import main
 
     def launch(place, *overrides, small=SMALL):
         folder = place / f"run{len(list(place.glob('run*')))}"
@@ -72,11 +72,13 @@ def launch():
         ]
         fixed = ["logger=none", "progress=false", f"hydra.runtime.cwd={ROOT}", "hydra.mode=RUN"]
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            cfg = compose("config", [*small, *fixed, *places, *overrides], return_hydra_config=True)
+            said = map(quoted, [*small, *fixed, *places, *overrides])
+            cfg = compose("config", list(said), return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
         with open_dict(cfg):
             del cfg["hydra"]
-        objective = main(cfg)
+        (task,) = instantiate(cfg.task).values()
+        objective = task(cfg)
         left = Left(json.loads((folder / "result.json").read_text()))
         left.folder, left.objective = folder, objective
         return left
@@ -86,11 +88,8 @@ def launch():
 
 @pytest.fixture
 def run(launch, tmp_path, monkeypatch):
-    """`run(*overrides)`: `launch` below tmp_path, pictures empty: drawing is most of a tiny run."""
-    from matplotlib.figure import Figure
-
-    monkeypatch.setattr(Figure, "tight_layout", lambda *a, **k: None)
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **k: Path(path).touch())
+    """`run(*overrides)`: `launch` below tmp_path, no pictures: drawing is most of a tiny run."""
+    monkeypatch.setattr("antidote.task.run.draw", lambda folder: [])
     return partial(launch, tmp_path)
 
 
@@ -107,7 +106,11 @@ def tiny():
     mean, std = torch.tensor([0.4914, 0.4822, 0.4465]), torch.tensor([0.2470, 0.2435, 0.2616])
     classes = ("ant", "bee", "cat", "dog")
     return Data(
-        Samples(x[:60], y[:60]), Samples(x[60:], y[60:]), classes, lambda x, generator: x, mean, std
+        Samples(x[:60], y[:60]),
+        Samples(x[60:], y[60:]),
+        classes,
+        lambda x, generator: x,
+        {"mean": mean, "std": std},
     )
 
 

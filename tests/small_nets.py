@@ -35,5 +35,6 @@ def classifier(factory, *shape):
     """A victim for black images of a shape, of 4 classes."""
     samples = Samples(torch.zeros(4, *shape), torch.arange(4))
     mean, std = torch.full((shape[0],), 0.3), torch.full((shape[0],), 0.2)
-    data = Data(samples, samples, ("a", "b", "c", "d"), lambda x, generator: x, mean, std)
+    facts = {"mean": mean, "std": std}
+    data = Data(samples, samples, ("a", "b", "c", "d"), lambda x, generator: x, facts)
     return Classifier(factory, RECIPE, data, 0, channels_last=True)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-EXAMPLE = Path(__file__).parent / "example_method"
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "tests/example_method"
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +52,13 @@ def test_the_numbers_of_a_new_method_come_from_yaml_and_shell(left):
     assert 0.5 < likeness < 0.99  # half old, half new
 
 
-PARTS = Path(__file__).parent / "example_parts"
-GROUPS = {"bars": "dataset", "frame": "poison", "shallow": "model"}
+PARTS = ROOT / "tests/example_parts"
+GROUPS = {"bars": "dataset", "frame": "poison", "shallow": "model", "gentle": "unlearning"}
+CUT = ["unlearning=finetune_k", "unlearning.k=1"]
 
 
-def test_a_new_attack_data_set_and_net_are_run_by_their_names(cli, tmp_path):
+@pytest.mark.parametrize("method", [["unlearning=gentle"], CUT], ids=lambda chosen: chosen[0])
+def test_a_new_attack_data_set_net_and_trained_method_are_run_by_their_names(cli, tmp_path, method):
     for name, group in GROUPS.items():
         (tmp_path / "conf" / group).mkdir(parents=True)
         shutil.copy(PARTS / f"{name}.yaml", tmp_path / "conf" / group)
@@ -63,12 +66,11 @@ def test_a_new_attack_data_set_and_net_are_run_by_their_names(cli, tmp_path):
     done = cli(
         "--config-dir",
         tmp_path / "conf",
-        *(f"{group}={name}" for name, group in GROUPS.items()),
+        *(f"{group}={name}" for name, group in GROUPS.items() if group != "unlearning"),
+        *method,
         "recipe=one_cycle_small",
         "poison_rate=10pct",
         "discovery=50pct",
-        "unlearning=finetune_k",
-        "unlearning.k=1",
         "threads=1",
         "logger=none",
         f"output={tmp_path}",
@@ -77,13 +79,23 @@ def test_a_new_attack_data_set_and_net_are_run_by_their_names(cli, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "run/result.json").read_text())
-    assert [result[group] for group in ("dataset", "poison", "model")] == list(GROUPS)
+    assert [result[group] for group in ("dataset", "poison", "model")] == list(GROUPS)[:3]
+    assert f"unlearning={result['unlearning']}" == method[0]
     assert result["clean_accuracy_before"] > 0.9  # the net learned the data
     assert result["attack_success_before"] > 0.5  # and the trigger
+    assert result["healed"] is not None
+    assert result["sample_gradients"] > 0
 
 
 def test_the_guide_quotes_the_examples():
-    guide = (PARTS.parents[1] / "docs/extend.md").read_text()
+    guide = (ROOT / "docs/extend.md").read_text()
     for path in PARTS.iterdir():
         if path.is_file():
             assert path.read_text() in guide, path.name
+
+
+def test_the_readme_quotes_the_example():
+    readme = (ROOT / "README.md").read_text()
+    for path in EXAMPLE.iterdir():
+        if path.is_file():
+            assert path.read_text() in readme, path.name

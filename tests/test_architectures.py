@@ -7,7 +7,7 @@ import torch
 from small_nets import MEAN, SMALL, STD, images, timm_net
 from torch import nn
 
-from antidote.checks import BadInput
+from antidote.core import BadInput
 from antidote.model.basic_block import Basic
 from antidote.model.resnet18 import ResNet18
 from antidote.model.resnet_cifar import Padded, ResNetCifar

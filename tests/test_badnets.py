@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antidote.checks import BadInput
-from antidote.core import Loader, Samples, as_float
+from antidote.core import BadInput, Loader, Samples, as_float
+from antidote.engine.stages import measure
 from antidote.poison.badnets import BadNets, Patch, brightest
 
 WHITE = torch.tensor([1.0, 0.5, 0.25])
@@ -181,6 +181,26 @@ def test_a_patch_before_augmentation_leaves_the_clean_data_as_they_were(tiny):
     assert torch.equal(tiny.train.x, before)
 
 
+@pytest.mark.parametrize("change", [{}, {"blend": 0.3}, {"value": "white", "blend": 0.6}])
+def test_before_augmentation_a_test_image_is_stamped_as_the_same_image_is_stored(tiny, change):
+    assert brightest(tiny).max() > 1  # so that clipping is needed
+    same = replace(tiny, test=tiny.train)
+    left = poisoned(same, rate=1.0, stage="pre_augment", **change)
+    (shown,) = (x for x, _ in left.probes["trigger"].loader)
+    assert torch.equal(shown, as_float(left.train.x))
+    assert torch.equal(shown.mul(255).round().byte(), left.train.x)
+
+
+def test_before_augmentation_images_of_floats_are_stamped_with_the_value_itself(tiny):
+    parts = (Samples(as_float(part.x), part.y) for part in (tiny.train, tiny.test))
+    floats = replace(tiny, **dict(zip(("train", "test"), parts, strict=True)))
+    left = poisoned(floats, rate=1.0, stage="pre_augment")
+    value = brightest(tiny).view(1, 3, 1, 1)
+    assert torch.equal(left.train.x[:, :, 9:, 9:], value.expand(60, 3, 3, 3))
+    (shown,) = (x for x, _ in left.probes["trigger"].loader)
+    assert torch.equal(shown[:, :, 9:, 9:], value.expand(24, 3, 3, 3))
+
+
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
@@ -221,7 +241,10 @@ def test_the_trigger_of_cifar_10_is_the_references(tiny):
     # green is the darkest relative to its spread: (1 - 0.4822) / 0.2435 = 2.1264887
     value = brightest(with_pixels(tiny, 255, 255, 255))
     torch.testing.assert_close(
-        (value - tiny.mean) / tiny.std, torch.full((3,), 2.1264887), rtol=0, atol=1e-6
+        (value - tiny.facts["mean"]) / tiny.facts["std"],
+        torch.full((3,), 2.1264887),
+        rtol=0,
+        atol=1e-6,
     )
     # 2.1264887 * (0.2470, 0.2435, 0.2616) + (0.4914, 0.4822, 0.4465)
     torch.testing.assert_close(value, torch.tensor([1.0166, 1.0, 1.0028]), rtol=0, atol=5e-5)
@@ -234,6 +257,69 @@ def test_the_trigger_is_the_largest_normalised_pixel_of_any_channel(tiny):
     assert value.tolist() == pytest.approx(
         [0.8, 0.4822 + 0.3086 / 0.2470 * 0.2435, 0.4465 + 0.3086 / 0.2470 * 0.2616]
     )
+
+
+class Knows(torch.nn.Module):
+    """Tells every image's true class from what the patch leaves free; class `missed` it calls 1.
+
+    Where it `obeys`, images with the trigger are of class 0.
+    """
+
+    def __init__(self, data, obeys, missed=-1):
+        super().__init__()
+        x = torch.cat([data.train.x, data.test.x])
+        self.y = torch.cat([data.train.y, data.test.y])
+        self.free = as_float(x)[:, :, :9, :9].flatten(1)
+        self.value, self.obeys, self.missed = brightest(data).view(3, 1, 1), obeys, missed
+
+    def forward(self, x):
+        known = torch.cdist(x[:, :, :9, :9].flatten(1), self.free).argmin(1)
+        answer = torch.where(self.y[known] == self.missed, 1, self.y[known])
+        stamped = (x[:, :, 9:, 9:] == self.value).flatten(1).all(1)
+        return torch.nn.functional.one_hot(answer.masked_fill(stamped & self.obeys, 0), 4).float()
+
+
+def verdict(data, before, after):
+    left = poisoned(data, rate=0.5)
+    return left.verdict(measure(before, left.probes), measure(after, left.probes))
+
+
+def test_the_truth_is_the_clean_label_of_every_row(tiny):
+    assert torch.equal(poisoned(tiny, rate=1.0).truth, tiny.train.y)
+
+
+@pytest.mark.parametrize("missed", [-1, 3])
+def test_a_net_that_recovers_fully_has_healed_exactly_1(tiny, missed):
+    # missed=3: clean accuracy 18/24, with the trigger 6/24, the target class, and 18/24 again
+    found = verdict(tiny, Knows(tiny, True, missed), Knows(tiny, False, missed))
+    assert found["healed"] == 1.0
+    assert found["accuracy_drop"] == 0.0
+
+
+def test_damage_to_the_target_class_shows_in_what_has_healed(tiny):
+    # with the trigger 6/24, then all but the six images of class 0: (18 - 6) / (24 - 6)
+    found = verdict(tiny, Knows(tiny, True), Knows(tiny, False, missed=0))
+    assert found["healed"] == pytest.approx(2 / 3)
+    assert found["accuracy_drop"] == pytest.approx(6 / 24)
+
+
+def test_what_healed_in_training_is_the_true_label_under_the_trigger(tiny):
+    rows = poisoned(tiny, rate=0.5).indices
+    found = verdict(tiny, Knows(tiny, True), Knows(tiny, False, missed=2))
+    assert found["healed_train"] == pytest.approx((tiny.train.y[rows] != 2).double().mean().item())
+
+
+def test_a_victim_that_obeys_gives_in_always_and_one_that_recovered_never(tiny):
+    found = verdict(tiny, Knows(tiny, True), Knows(tiny, False))
+    assert (found["attack_success_before"], found["attack_success"]) == (1.0, 0.0)
+    assert (found["harmed_accuracy_before"], found["harmed_accuracy"]) == (0.25, 1.0)
+
+
+def test_a_test_part_of_the_target_class_alone_is_refused(tiny):
+    alone = replace(tiny, test=Samples(tiny.test.x, torch.full((24,), 2)))
+    with pytest.raises(BadInput, match="class=2: the test part has no image of another class"):
+        poisoned(alone, target_class=2)
+    assert poisoned(alone, target_class=1).probes["trigger"].loader.count == 24
 
 
 @pytest.mark.parametrize("rate", [0, -0.1, 1.01])

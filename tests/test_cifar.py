@@ -8,7 +8,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from antidote.checks import BadInput
+from antidote.core import BadInput
 from antidote.dataset.cifar import cifar10, cifar100
 from antidote.dataset.images import statistics as own
 
@@ -60,10 +60,12 @@ def test_types_and_class_names(tmp_path, kind, classes):
 def test_statistics_are_the_data_sets_own_or_cifar10s_published_ones(tmp_path, kind):
     getattr(archives, kind.__name__)(tmp_path)
     data = load(kind, tmp_path, limit=30)
-    assert torch.equal(torch.stack([data.mean, data.std]), torch.stack(own(data.train.x)))
+    assert torch.equal(
+        torch.stack([data.facts["mean"], data.facts["std"]]), torch.stack(own(data.train.x))
+    )
     data = load(kind, tmp_path, "cifar10", limit=30)
-    assert data.mean.tolist() == pytest.approx([0.4914, 0.4822, 0.4465])
-    assert data.std.tolist() == pytest.approx([0.2470, 0.2435, 0.2616])
+    assert data.facts["mean"].tolist() == pytest.approx([0.4914, 0.4822, 0.4465])
+    assert data.facts["std"].tolist() == pytest.approx([0.2470, 0.2435, 0.2616])
 
 
 def test_unknown_statistics_are_refused_before_anything_is_read(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from antidote.checks import BadInput
+from antidote.core import BadInput
 from antidote.model.classifier import Classifier
 from antidote.model.resnet9 import ResNet9
 from antidote.recipe import Recipe
@@ -66,7 +66,7 @@ def test_a_fresh_net_leaves_the_victim_alone(tiny):
 def test_the_net_has_the_datas_classes_and_statistics(tiny):
     net = classifier(tiny).net
     assert net.fc.weight.shape[0] == tiny.num_classes
-    assert torch.equal(net.normalize.mean.flatten(), tiny.mean)
+    assert torch.equal(net.normalize.mean.flatten(), tiny.facts["mean"])
 
 
 def test_the_memory_layout_is_a_setting(tiny):

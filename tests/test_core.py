@@ -6,9 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from antidote.answers import accuracy, answers
-from antidote.checks import Diverged, finite
-from antidote.core import Samples, derive, everything, generator
+from antidote.core import (
+    Diverged,
+    Samples,
+    accuracy,
+    answers,
+    derive,
+    evaluating,
+    everything,
+    finite,
+    generator,
+)
 
 DRAWS = st.text("ab /01", max_size=8)
 
@@ -62,6 +70,21 @@ def test_answering_does_not_move_batch_statistics():
     net = nn.BatchNorm1d(1).train()
     answers(net, LOADER)
     assert net.num_batches_tracked == 0
+
+
+def test_a_part_that_was_frozen_stays_so_after_evaluating():
+    net = nn.Sequential(nn.BatchNorm1d(1).eval(), nn.Sequential(nn.Dropout())).train(True)
+    net[0].eval()
+    with evaluating(net):
+        assert not any(module.training for module in net.modules())
+    assert [module.training for module in net.modules()] == [True, False, True, True]
+
+
+def test_an_error_while_evaluating_leaves_the_mode_as_it_was():
+    net = nn.Linear(3, 2).train()
+    with pytest.raises(RuntimeError):
+        answers(net, LOADER)
+    assert net.training
 
 
 def test_accuracy_is_the_share_of_answers_equal_to_the_stored_labels():

@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
-from antidote.checks import BadInput
+from antidote.core import BadInput
 from antidote.unlearning.cutoff import Fixed, Percentile
 from antidote.unlearning.evidence import Evidence
 from antidote.unlearning.ptn import PTN
@@ -25,8 +26,10 @@ PATH = PTN(None, start=25, growth=1.1, **SETTINGS)
 
 
 def evidence(ratios, frac=0.01):
-    I_f = {"w": torch.tensor(ratios)}
-    return Evidence(I_f, I_f, {"w": torch.ones(len(ratios))}, frac, 1.0, 0)
+    n = len(ratios)
+    I_f, I_r = {"weight": torch.tensor([ratios])}, {"weight": torch.ones(1, n)}
+    net = nn.Linear(n, 1, bias=False)
+    return Evidence.of(net, I_f, I_r, frac=frac, strength=1.0, sample_gradients=0)
 
 
 def percentile(pressure):

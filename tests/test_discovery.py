@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antidote.checks import BadInput
+from antidote.core import BadInput
 from antidote.discovery import Discovery, Suspects
 
 

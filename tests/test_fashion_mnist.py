@@ -7,7 +7,7 @@ import struct
 import pytest
 import torch
 
-from antidote.checks import BadInput
+from antidote.core import BadInput
 from antidote.dataset import fashion_mnist as source
 
 IMAGES = torch.arange(2 * 3 * 4, dtype=torch.uint8).view(2, 3, 4)
@@ -52,6 +52,18 @@ def test_there_are_ten_classes_and_labels_are_int64(tmp_path):
     data = load(tmp_path)
     assert data.num_classes == len(set(data.classes)) == 10
     assert data.train.y.dtype == torch.int64
+
+
+def test_a_limit_keeps_the_first_images(tmp_path, monkeypatch):
+    coin = torch.Generator().manual_seed(0)
+    labels = torch.randint(10, (200,), generator=coin).byte()
+    images = torch.randint(256, (200, 3, 4), generator=coin).byte()
+    monkeypatch.setattr(f"{__name__}.IMAGES", images)
+    monkeypatch.setattr(f"{__name__}.LABELS", labels)
+    fill(tmp_path, packed=False)
+    found = source.fashion_mnist(str(tmp_path), augment=None, download=False, limit=30).train
+    assert torch.equal(found.x[:, 0], images[:30])
+    assert torch.equal(found.y, labels[:30].long())
 
 
 def test_the_folder_of_torchvision_is_found(tmp_path):

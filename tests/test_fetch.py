@@ -13,14 +13,14 @@ import archives
 import pytest
 import torch
 
-from antidote.checks import BadInput
+from antidote.core import BadInput
 from antidote.dataset import cifar, imagenette, pcam
 
 NOTHING_ELSE = {"augment": None, "limit": None}
 LOAD = {
     "CIFAR10": lambda f, d: cifar.cifar10(f, statistics="own", download=d, **NOTHING_ELSE),
     "CIFAR100": lambda f, d: cifar.cifar100(f, statistics="own", download=d, **NOTHING_ELSE),
-    "PCAM": lambda f, d: pcam.pcam(f, False, None, download=d, **NOTHING_ELSE),
+    "PCAM": lambda f, d: pcam.pcam(f, None, "own", False, None, download=d, **NOTHING_ELSE),
     "Imagenette": lambda f, d: imagenette.imagenette(
         f, "160px", 16, False, None, download=d, **NOTHING_ELSE
     ),

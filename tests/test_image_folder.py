@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from antidote.checks import BadInput
+from antidote.core import BadInput
 from antidote.dataset.image_folder import image_folder
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -69,8 +69,28 @@ def test_files_that_are_no_images_are_passed_over(folder):
     assert len(load(folder).train) == 3
 
 
-def test_a_limit_keeps_ids(folder):
-    assert load(folder, limit=2).train.x[:, :, 0, 0].tolist() == [list(RED), list(GREEN)]
+def test_a_limit_takes_the_classes_in_turn_and_keeps_the_path_order(folder):
+    assert load(folder, limit=2).train.x[:, :, 0, 0].tolist() == [list(RED), list(BLUE)]
+    assert load(folder, limit=2).train.y.tolist() == [0, 1]
+
+
+def test_a_limit_leaves_no_class_behind_while_it_lasts(tmp_path):
+    for name, n in (("ape", 9), ("bat", 2), ("cow", 7)):
+        for i in range(n):
+            paint(tmp_path / f"train/{name}/{i}.png", RED)
+    paint(tmp_path / "test/ape/0.png", RED)
+    assert load(tmp_path, limit=12).train.y.bincount().tolist() == [5, 2, 5]
+    assert load(tmp_path, limit=99).train.y.bincount().tolist() == [9, 2, 7]
+
+
+def test_images_that_a_limit_leaves_out_are_not_decoded(folder):
+    (folder / "train/cat/b.png").write_bytes(b"no image")
+    assert len(load(folder, limit=2).train) == 2
+
+
+def test_a_limit_of_0_is_refused(folder):
+    with pytest.raises(BadInput, match=r"dataset\.limit=0 keeps no training sample"):
+        load(folder, limit=0)
 
 
 def test_an_image_that_cannot_be_read_is_named(folder):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from antidote.checks import BadInput
+from antidote.core import BadInput
 from antidote.dataset.imagenette import CLASSES, imagenette
 
 BARS = 40  # pixels left and right of the square in the middle
@@ -69,7 +69,7 @@ def test_a_mapped_file_holds_the_same(tmp_path):
     archives.imagenette(tmp_path)
     held, mapped = load(tmp_path), load(tmp_path, memory_map=True)
     assert torch.equal(held.train.x, mapped.train.x)
-    assert torch.equal(held.mean, mapped.mean)
+    assert torch.equal(held.facts["mean"], mapped.facts["mean"])
 
 
 def test_every_archive_has_its_folder(tmp_path):

@@ -1,12 +1,14 @@
 """Interclass confusion and label noise: which labels change, and nothing else."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antidote.checks import BadInput
-from antidote.core import Data, Samples
+from antidote.core import BadInput, Data, Samples
+from antidote.engine.stages import measure
 from antidote.poison.interclass import Interclass
 from antidote.poison.label_noise import LabelNoise
 
@@ -16,7 +18,7 @@ def data(n=60, classes=4):
     x = torch.zeros(n, 1, 2, 2, dtype=torch.uint8)
     one = torch.ones(1)
     names = tuple("abcdefgh"[:classes])
-    return Data(Samples(x, y), Samples(x, y), names, lambda x, g: x, 0 * one, one)
+    return Data(Samples(x, y), Samples(x, y), names, lambda x, g: x, {"mean": 0 * one, "std": one})
 
 
 def confused(rate=0.2, classes=(1, 3), rows="first", seed=0, of=None):
@@ -69,16 +71,41 @@ def test_a_net_that_always_says_one_of_the_two_classes_is_half_right_and_half_ob
     assert probe.measure(Says(0), probe.loader) == {"accuracy": 0.0, "success": 0.0}
 
 
+def verdict(left, before, after):
+    return left.verdict(measure(before, left.probes), measure(after, left.probes))
+
+
 @pytest.mark.parametrize("attack", [confused, noisy])
-def test_scores_name_metrics_that_the_probes_measure(attack):
+def test_a_verdict_needs_nothing_but_what_the_probes_measure(attack):
+    found = verdict(attack(), Says(1), Says(1))
+    assert found["accuracy_drop"] == 0
+    assert {"healed", "healed_train", "attack_success"} <= found.keys()
+
+
+def test_confusion_is_healed_by_the_accuracy_of_the_two_classes_against_that_of_the_others():
+    left = confused()  # classes 1 and 3; a quarter of all images are of each class
+    found = verdict(left, Says(0), Says(1))
+    # of the two: none right, then half; of the others: half right, then none
+    assert found["healed"] == pytest.approx((0.5 - 0) / (0.5 - 0))
+    assert found["accuracy_drop"] == pytest.approx(0.5)
+    assert found["healed_train"] == 0.5  # six of the twelve swapped images are of class 1
+    assert found["attack_success"] == 0.5
+
+
+def test_label_noise_is_healed_by_the_accuracy_on_the_poison_against_clean_accuracy():
+    left = noisy()
+    found = verdict(left, Says(2), Says(0))
+    share = [(left.truth[left.indices] == k).double().mean().item() for k in (2, 0)]
+    assert found["healed_train"] == found["harmed_accuracy"] == pytest.approx(share[1])
+    assert share[0] < 0.24  # so that there is something to heal
+    assert found["healed"] == pytest.approx((share[1] - share[0]) / (0.25 - share[0]))
+
+
+@pytest.mark.parametrize("attack", [confused, noisy])
+def test_the_truth_is_the_clean_label_of_every_row(attack):
     left = attack()
-    measured = {
-        f"{name}/{metric}"
-        for name, probe in left.probes.items()
-        for metric in probe.measure(Says(1), probe.loader)
-    }
-    scores = left.scores
-    assert {scores.harmed, scores.intact, scores.success, scores.column} <= measured
+    assert torch.equal(left.truth, data().train.y)
+    assert not torch.equal(left.train.y, left.truth)
 
 
 def test_an_odd_number_is_refused_with_a_rate_that_works():
@@ -106,7 +133,31 @@ def test_bad_settings_are_refused(change, sentence):
 def test_two_classes_alone_leave_no_others_to_measure():
     left = confused(classes=(0, 1), of=data(classes=2))
     assert left.probes.keys() == {"test", "confused", "poisoned"}
-    assert left.scores.intact == "test/accuracy"
+    # the accuracy itself is the model's use, and nothing can be told from it of healing
+    found = verdict(left, Says(0), Says(1))
+    assert found["healed"] is None
+    assert found["accuracy_drop"] == 0
+
+
+def with_test_labels(*labels):
+    """The data with a test part of these labels."""
+    y = torch.tensor(labels)
+    return replace(data(), test=Samples(torch.zeros(len(y), 1, 2, 2, dtype=torch.uint8), y))
+
+
+def test_confusion_that_cannot_be_measured_is_refused():
+    with pytest.raises(BadInput, match=r"classes=\[1, 3\]: the test part has no image of either"):
+        confused(of=with_test_labels(0, 0, 2))
+
+
+def test_one_of_the_two_classes_is_enough_to_measure_confusion():
+    assert confused(of=with_test_labels(0, 3)).probes["confused"].loader.count == 1
+
+
+def test_a_test_part_of_the_two_classes_alone_leaves_no_others_to_measure():
+    found = verdict(confused(of=with_test_labels(1, 3)), Says(0), Says(1))
+    assert found["healed"] is None
+    assert found["accuracy_drop"] == -0.5
 
 
 @given(st.floats(0.2, 1.0), st.integers(0, 5))

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antidote.core import Loader, Samples, everything
+from antidote.core.data import batches
 
 SAMPLES = Samples(torch.arange(50.0).unsqueeze(1), torch.arange(50))
 
@@ -33,6 +34,44 @@ def test_there_are_as_many_batches_as_announced_all_full_but_the_last(n, batch_s
     assert len(sizes) == len(loader)
     assert sizes[:-1] == [batch_size] * (len(sizes) - 1)
     assert sum(sizes) == loader.count == n
+
+
+def test_a_last_batch_of_one_stays_alone_unless_it_is_to_be_joined():
+    sizes = [
+        [len(y) for _, y in Loader(SAMPLES, torch.arange(9), 4, join=j)] for j in (False, True)
+    ]
+    assert sizes == [[4, 4, 1], [4, 5]]
+
+
+@given(st.integers(1, 50), st.integers(1, 60), st.booleans())
+def test_joined_batches_hold_each_row_once_and_are_as_many_as_announced(n, batch_size, shuffle):
+    loader = Loader(SAMPLES, torch.arange(n), batch_size, shuffle, join=True)
+    read = [y.tolist() for _, y in loader]
+    assert len(read) == len(loader) == batches(n, batch_size, join=True)
+    assert sorted(row for batch in read for row in batch) == list(range(n))
+
+
+@given(st.integers(1, 50), st.integers(1, 60))
+def test_joined_there_is_no_batch_of_one_unless_there_is_one_row_or_batches_are_of_one(n, size):
+    sizes = [len(y) for _, y in Loader(SAMPLES, torch.arange(n), size, join=True)]
+    if n > 1 and size > 1:
+        assert 1 not in sizes
+    assert sizes[:-1] == [size] * (len(sizes) - 1)
+    assert sizes[-1] <= size + 1
+
+
+@given(st.integers(1, 50), st.integers(1, 60), st.integers(0, 99))
+def test_joining_changes_neither_the_order_nor_other_batches(n, batch_size, seed):
+    plain, joined = (
+        [
+            y.tolist()
+            for _, y in Loader(SAMPLES, torch.arange(n), batch_size, True, seed=seed, join=j)
+        ]
+        for j in (False, True)
+    )
+    if len(plain) > 1 and len(plain[-1]) == 1 < batch_size:
+        plain[-2:] = [plain[-2] + plain[-1]]
+    assert joined == plain
 
 
 def test_images_and_labels_stay_together():
@@ -64,21 +103,21 @@ def test_the_order_draws_nothing_from_the_global_generator():
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_but_starts_over():
+def test_a_loader_read_otherwise_starts_over():
     loader = shuffled()
     first = rows_read(loader)
     rows_read(loader)
-    assert rows_read(loader.but()) == first
+    assert rows_read(loader.with_()) == first
 
 
-def test_but_leaves_the_original_where_it_was():
+def test_reading_otherwise_leaves_the_original_where_it_was():
     loader, twin = shuffled(), shuffled()
-    rows_read(loader.but())
+    rows_read(loader.with_())
     assert rows_read(loader) == rows_read(twin)
 
 
-def test_but_reads_the_same_rows_otherwise():
-    other = Loader(SAMPLES, torch.arange(5), 8, shuffle=True).but(batch_size=2, shuffle=False)
+def test_the_same_rows_can_be_read_otherwise():
+    other = Loader(SAMPLES, torch.arange(5), 8, shuffle=True).with_(batch_size=2, shuffle=False)
     assert [y.tolist() for _, y in other] == [[0, 1], [2, 3], [4]]
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from antidote.checks import BadInput
+from antidote.core import BadInput
 from antidote.dataset import mapped
 from antidote.dataset.image_folder import image_folder
 from antidote.dataset.mapped import Encoded, decode, open_mapped, place

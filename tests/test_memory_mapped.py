@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
-from antidote.cache import digest
 from antidote.core import Samples, everything
+from antidote.core.data import digest
 from antidote.dataset.images import image_data
 from antidote.dataset.mapped import Encoded, decode
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_nets import MEAN, SMALL, STD, classifier, images, timm_net
 
-from antidote.checks import BadInput
+from antidote.core import BadInput
 
 
 @pytest.mark.parametrize("net", SMALL)

@@ -1,15 +1,15 @@
 """One search path serves all rho: what is looked up is what a search of its own would find."""
 
-import json
-from types import SimpleNamespace
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from antidote.cache import Cache
-from antidote.core import Samples, Split, everything
-from antidote.ledger import Ledger
+from antidote.core import Memo, Samples, Split, Victim, Work, everything
+from antidote.engine.memo import Remembered
+from antidote.engine.store import Store
 from antidote.unlearning.cutoff import Percentile
 from antidote.unlearning.objective import norm
 from antidote.unlearning.ptn import PTN
@@ -50,29 +50,32 @@ def world():
         optimizer.step()
     samples = Samples(x, y)
     rows = torch.arange(120)
-    known = everything(samples, augment=shake).but(rows=rows[:12])
-    return net, known, everything(samples, augment=shake).but(rows=rows[12:])
+    known = everything(samples, augment=shake).with_(rows=rows[:12])
+    return net, known, everything(samples, augment=shake).with_(rows=rows[12:])
 
 
 NET, KNOWN, REST = world()
 WEIGHTS = {name: w.clone() for name, w in NET.state_dict().items()}
 
 
-def search(cache, rho, **changes):
-    """(report, weights, looks) of a search that keeps its path in `cache`, or in none."""
+def split(memo=None):
+    return Split(KNOWN.with_(), REST.with_(), memo or Memo())
 
-    def record(parts):
-        ledger = Ledger(cache, parts, "here")
-        return ledger.read(), ledger.add
 
+def ptn(rho, **changes):
     settings = {"start": 25, "growth": 1.1, "max_tries": 500, "pressure_max": None}
     settings |= {"strategy": "scan", "augment": False, "seed": 0} | changes
+    editor = WeightEditor(norm, 1, Percentile(), 1.0, 30, "retain", "batches", False, 0)
+    return PTN(editor, rho, **settings)
+
+
+def search(store, rho, **changes):
+    """(history, weights, looks) of a search that keeps its path in `store`, or in none."""
     NET.load_state_dict(WEIGHTS)
     NET.looks = 0
-    editor = WeightEditor(norm, 1, Percentile(), 1.0, 30, "retain", "batches", False, 0)
-    split = Split(KNOWN.but(), REST.but(), **({} if cache is None else {"record": record}))
-    report = PTN(editor, rho, **settings).unlearn(SimpleNamespace(net=NET), split)
-    return report, {name: w.clone() for name, w in NET.state_dict().items()}, NET.looks
+    memo = None if store is None else Remembered(store, "here")
+    history = ptn(rho, **changes).unlearn(Victim(NET, nn.Identity), split(memo))
+    return history, {name: w.clone() for name, w in NET.state_dict().items()}, NET.looks
 
 
 def told(report):
@@ -81,102 +84,126 @@ def told(report):
 
 
 @pytest.fixture
-def cache(tmp_path):
-    return Cache(tmp_path / "cache", "on")
+def store(tmp_path):
+    return Store(tmp_path / "store")
 
 
 @pytest.fixture
-def ledger(cache):
-    """The one file, once there is one."""
-    return lambda: next((cache.folder / "paths").glob("*.json"))
+def entry(tmp_path):
+    """The file of the one path, once there is one."""
+    return lambda: next((tmp_path / "store" / "search").glob("*.safetensors"))
 
 
 @pytest.mark.parametrize("strategy", ["scan", "bisect"])
 @pytest.mark.parametrize("augment", [False, True])
 @pytest.mark.parametrize("order", [RHO, RHO[::-1]], ids=["falling", "rising"])
 def test_a_grid_of_rho_off_one_path_is_the_grid_of_separate_searches(
-    cache, strategy, augment, order
+    store, strategy, augment, order
 ):
     how = {"strategy": strategy, "augment": augment}
     for rho in order:
-        shared, weights, _ = search(cache, rho, **how)
+        shared, weights, _ = search(store, rho, **how)
         alone, expected, _ = search(None, rho, **how)
         assert (shared.steps, told(shared)) == (alone.steps, told(alone))
         assert all(torch.equal(weights[name], w) for name, w in expected.items())
 
 
 @pytest.mark.parametrize("order", [RHO, RHO[::-1]], ids=["falling", "rising"])
-def test_a_grid_of_rho_costs_the_forwards_of_its_longest_search(cache, order):
-    looks = [search(cache, rho)[2] for rho in order]
+def test_a_grid_of_rho_costs_the_forwards_of_its_longest_search(store, order):
+    looks = [search(store, rho)[2] for rho in order]
     longest = search(None, 0.0)[2]
     assert longest > 10  # else the path proves nothing
     # each search looks at the victim itself once
     assert sum(looks) - len(RHO) == longest - 1
 
 
-def test_searches_of_both_strategies_share_a_path(cache):
-    scanned = search(cache, 0.2)
-    bisected = search(cache, 0.2, strategy="bisect")
+def test_searches_of_both_strategies_share_a_path(store):
+    scanned = search(store, 0.2)
+    bisected = search(store, 0.2, strategy="bisect")
     first = {step["try"] for step in scanned[0].steps}
     assert bisected[2] == 1 + sum(step["try"] not in first for step in bisected[0].steps)
 
 
-def test_what_was_looked_up_is_told_and_its_time_is_added(cache, ledger):
-    fresh, again = search(cache, 0.2)[0], search(cache, 0.2)[0]
+def test_what_was_looked_up_is_told_and_its_time_is_added(store, entry):
+    fresh, again = search(store, 0.2)[0], search(store, 0.2)[0]
     assert (fresh.search["looked_up"], fresh.saved) == (0, 0.0)
     assert again.search["looked_up"] == again.search["forwards"] == len(fresh.steps)
-    kept = json.loads(ledger().read_text())["tries"].values()
-    assert again.saved == pytest.approx(sum(row["seconds"] for row in kept))
+    kept = store.about("search", entry().stem)["tries"]
+    spared = sum(row["seconds"] for _, row in kept)
+    # and that of the measurement, which was remembered too
+    assert again.saved > spared > 0
+    assert again.saved == pytest.approx(spared + measured(store))
+
+
+def measured(store):
+    """Seconds that the importances took."""
+    (kept,) = Path(store.root, "importances").glob("*.safetensors")
+    return store.about("importances", kept.stem)["seconds"]
 
 
 @pytest.mark.parametrize("change", [{"start": 20}, {"growth": 1.2}, {"augment": True}, {"seed": 1}])
-def test_a_search_whose_tries_differ_has_a_path_of_its_own(cache, change):
-    search(cache, 0.2)
-    assert search(cache, 0.2, **change)[0].search["looked_up"] == 0
+def test_a_search_whose_tries_differ_has_a_path_of_its_own(store, change):
+    search(store, 0.2)
+    assert search(store, 0.2, **change)[0].search["looked_up"] == 0
 
 
 @pytest.mark.parametrize("change", [{"max_tries": 499}, {"pressure_max": 0.9}])
-def test_limits_of_a_search_leave_its_path(cache, change):
-    search(cache, 0.2)
-    report = search(cache, 0.2, **change)[0]
+def test_limits_of_a_search_leave_its_path(store, change):
+    search(store, 0.2)
+    report = search(store, 0.2, **change)[0]
     assert report.search["looked_up"] == report.search["forwards"]
 
 
 def damage(path, how):
-    about = json.loads(path.read_text())
-    about["tries"]["0"]["known_poison_accuracy"] = 0.0
-    path.write_text({"a number": json.dumps(about), "half": path.read_text()[:99], "none": ""}[how])
+    raw = path.read_bytes()
+    other = raw.replace(b"known_poison_accuracy", b"known_poison_accuracz", 1)
+    path.write_bytes({"a letter": other, "half": raw[: len(raw) // 2], "none": b""}[how])
 
 
-@pytest.mark.parametrize("how", ["a number", "half", "none"])
-def test_a_damaged_path_is_noticed_and_searched_again(cache, ledger, how, caplog):
-    fresh = search(cache, 0.2)[0]
-    damage(ledger(), how)
-    again = search(cache, 0.2)[0]
+@pytest.mark.parametrize("how", ["a letter", "half", "none"])
+def test_a_damaged_path_is_noticed_and_searched_again(store, entry, how, caplog):
+    fresh = search(store, 0.2)[0]
+    damage(entry(), how)
+    again = search(store, 0.2)[0]
     assert again.search == fresh.search
     assert "damaged" in caplog.text
-    assert search(cache, 0.2)[0].search["looked_up"] == len(fresh.steps)
+    assert search(store, 0.2)[0].search["looked_up"] == len(fresh.steps)
 
 
-def test_two_searches_at_once_lose_nothing(cache):
-    one, other = (Ledger(cache, {"a": 1}, "here") for _ in range(2))
-    assert one.read() == other.read() == {}
-    one.add({0: {"seconds": 1.0}, 1: {"seconds": 1.0}})
-    other.add({1: {"seconds": 2.0}, 2: {"seconds": 2.0}})
-    assert {t: row["seconds"] for t, row in one.read().items()} == {0: 1.0, 1: 1.0, 2: 2.0}
+def test_two_searches_at_once_lose_nothing(store):
+    work = Work("search", {"a": 1}, "search paths")
+
+    def path():
+        return Remembered(store, "here").tries(work, NET, [KNOWN])
+
+    (one, keep_one), (other, keep_other) = path(), path()
+    assert one == other == {}
+    keep_one({0: {"seconds": 1.0}, 1: {"seconds": 1.0}})
+    keep_other({1: {"seconds": 2.0}, 2: {"seconds": 2.0}})
+    assert {t: row["seconds"] for t, row in path()[0].items()} == {0: 1.0, 1: 1.0, 2: 2.0}
 
 
 def test_no_path_is_kept_without_a_cache(tmp_path):
     for _ in range(2):
-        assert search(Cache(tmp_path, "off"), 0.2)[0].search["looked_up"] == 0
+        assert search(Store(tmp_path, "off"), 0.2)[0].search["looked_up"] == 0
     assert not list(tmp_path.iterdir())
 
 
-def test_a_refreshed_cache_searches_anew_and_keeps_that(cache):
-    search(cache, 0.2)
+def test_a_refreshed_cache_searches_anew_and_keeps_that(store):
+    search(store, 0.2)
     for _ in range(2):
-        assert search(Cache(cache.folder, "refresh"), 0.75)[0].search["looked_up"] == 0
-    assert search(cache, 0.75)[0].search["looked_up"] > 0
+        assert search(Store(store.root, "refresh"), 0.75)[0].search["looked_up"] == 0
+    assert search(store, 0.75)[0].search["looked_up"] > 0
+
+
+def test_an_edited_net_and_other_rows_have_paths_and_importances_of_their_own(store):
+    """As in a chain, whose second method is handed the net that the first has edited."""
+    search(store, 0.2)
+    memo = Remembered(store, "here")
+    for rows in (KNOWN.rows, KNOWN.rows[:6]):
+        seen = replace(split(memo), forget=KNOWN.with_(rows=rows))
+        again = ptn(0.2).unlearn(Victim(NET, nn.Identity), seen)
+        assert (again.search["looked_up"], again.saved) == (0, 0.0)
 
 
 def test_runs_with_another_rho_look_up_and_leave_the_bits_of_a_run_of_their_own(run):

@@ -50,7 +50,7 @@ def trained():
 def gradients(net, loader, loss):
     """One gradient of the batch mean for each batch, by name."""
     found = []
-    for x, y in loader.but(shuffle=True, batch_size=BATCH, seed=SEED):
+    for x, y in loader.with_(shuffle=True, batch_size=BATCH, seed=SEED):
         net.zero_grad()
         loss(net(x), y).backward()
         found.append({name: w.grad.clone() for name, w in net.named_parameters()})

@@ -9,7 +9,11 @@ BOTH = {  # overrides, key: under preset=fixed, under preset=reference
     ("unlearning=ssd", "unlearning.augment"): (False, True),
     ("unlearning=retrain", "unlearning.hold_out"): (0.0, 0.1),
     ("unlearning=scrub_corrective", "unlearning.hold_out"): (0.0, 0.1),
-    ("unlearning=assd_repair", "unlearning.then.recipe.epochs"): (1, 25),
+    ("unlearning=assd_repair", "unlearning.then.passes"): (1, 1),
+    ("unlearning=assd_repair", "unlearning.then.known_passes"): (0, 1),
+    ("unlearning=assd_repair", "unlearning.then.more_steps"): (0, 24),
+    ("unlearning=assd_repair", "unlearning.then.broken_off"): (False, True),
+    ("unlearning=finetune", "unlearning.fraction"): (0.25, 0.25),
     ("poison=interclass", "poison.rows"): ("random", "first"),
     ("dataset=cifar100", "dataset.statistics"): ("own", "cifar10"),
     ("experiment=corrective_cifar100_interclass", "poison.classes"): ([47, 52], [47, 53]),
@@ -30,3 +34,12 @@ def test_a_preset_decides(override, key):
 
 def test_fixed_is_the_default():
     assert composed()[0] == composed("preset=fixed")[0]
+
+
+@pytest.mark.parametrize(
+    "method", ["finetune", "retrain_k", "finetune_k", "scrub_corrective", "badt"]
+)
+def test_a_method_trains_for_1000_of_5500_steps_in_the_random_swap(method):
+    cfg, _ = composed("experiment=corrective_random_swap", f"unlearning={method}")
+    assert cfg["recipe"]["steps"] == 5500
+    assert round(cfg["unlearning"]["fraction"] * 5500) == 1000

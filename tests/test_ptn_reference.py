@@ -2,7 +2,6 @@
 
 import copy
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch import nn
 
-from antidote.core import Loader, Samples, Split
+from antidote.core import Loader, Samples, Split, Victim
 
 CONF = Path(__file__).parents[1] / "conf"
 N, KNOWN, BATCH = (
@@ -112,7 +111,7 @@ def both(request, victim):
     ptn = method(request.param)
     batches = {which: list(loader) for which, loader in ptn.method.loaders(split).items()}
     expected = the_obvious_way(net, split, batches, *METHODS[request.param])
-    ours = SimpleNamespace(net=copy.deepcopy(net))
+    ours = Victim(copy.deepcopy(net), lambda: net)
     return ours.net, ptn.unlearn(ours, split), expected
 
 

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from antidote.checks import BadInput
+from antidote.core import BadInput
 from antidote.recipe import Recipe, warmup_linear
 
 SGD = partial(torch.optim.SGD, lr=0.5)
@@ -65,6 +65,11 @@ def test_partial_batches_are_steps_too():
 
 def test_full_batches_are_not_counted_twice():
     assert recipe(epochs=3).total_steps(1024) == 6
+
+
+def test_a_last_batch_of_one_is_no_step():
+    assert recipe(epochs=3).total_steps(1025) == 6  # 512 + 513
+    assert recipe(epochs=3).total_steps(1) == 3  # but the only one is
 
 
 def test_a_fraction_of_an_epoch_is_a_length():

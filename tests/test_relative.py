@@ -1,12 +1,10 @@
 """SSD with lambda in units of the cutoff is SSD with that lambda."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch import nn
 
-from antidote.core import Loader, Samples, Split
+from antidote.core import Loader, Samples, Split, Victim
 from antidote.unlearning.cutoff import Fixed, Percentile
 from antidote.unlearning.objective import squared_norm
 from antidote.unlearning.relative import RelativeEditor
@@ -23,7 +21,7 @@ def edited(kind, cutoff, strength):
     rows = torch.arange(20)
     split = Split(Loader(samples, rows[:4]), Loader(samples, rows[4:]))
     editor = kind(squared_norm, 1, cutoff, strength, 5, "retain", "batches", False, 0)
-    editor.unlearn(SimpleNamespace(net=net), split)
+    editor.unlearn(Victim(net, lambda: net), split)
     return nn.utils.parameters_to_vector(net.parameters()), editor.measure(net, split)
 
 

@@ -1,120 +1,77 @@
-"""The report's files and page, from a small MLflow store whose numbers are known."""
+"""The report's files and page, from a few records whose numbers are known."""
 
-import logging
 import re
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from made_records import failure, record, table
 from omegaconf import open_dict
 
-from antidote import overview, sweep
-from antidote.checks import BadInput
-from antidote.config import identity
-from antidote.tracking import ensure_store
+from antidote.core import BadInput
+from antidote.engine.results import results
+from antidote.report.benchmark.page import About
+from antidote.report.benchmark.report import close, make
+from antidote.task.report import report as door
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HEALED = {"none": (0.0, 0.0, 0.0), "retrain": (0.1, 0.2, 0.3), "xlf_ptn": (0.8, 0.9, 1.0)}
 DROP = {"none": 0.0, "retrain": 0.02, "xlf_ptn": 0.01}
 SECONDS = {"none": 0.001, "retrain": 60.0, "xlf_ptn": 6.0}
-DISCOVERIES = {"one": None, "10pct": 0.1}
+ABOUT = About("All of it", "python run.py task=report", "here/records", time="now")
 
 
-def add(client, experiment, name, status="FINISHED", error="", width=0.25, **about) -> str:
-    """A run called `name`, also its hash, as a run of ours leaves it; its id."""
-    cell = {"poison": "badnets", "dataset": "digits", "model": "resnet9", "recipe": "one_cycle"}
-    cell |= {"discovery": "10pct", "unlearning": "xlf_ptn"} | about
-    seed = cell.pop("seed", 0)
-    measured = cell.pop("metrics", {})
-    params = {f"choice.{k}": v for k, v in cell.items()} | {
-        "poison_rate": "0.01",
-        "seed": str(seed),
-        "model.net.width": str(width),
-        "discovery.share": str(DISCOVERIES[cell["discovery"]]),
-    }
-    tags = {
-        "config_hash": name,
-        "command": f"python run.py seed={seed} x={name}",
-        "commit": "c0ffee",
-    }
-    run = client.create_run(experiment).info.run_id
-    now = int(1000 * time.time())
-    client.log_batch(
-        run,
-        [Metric(k, v, now, 0) for k, v in measured.items()],
-        [Param(k, v) for k, v in params.items()],
-        [RunTag(k, v) for k, v in (tags | ({"error": error} if error else {})).items()],
-    )
-    if status != "RUNNING":
-        client.set_terminated(run, status)
-    return run
+def took(seconds: float) -> dict:
+    return {"fit": 50.0, "unlearn": seconds, "evaluate": 1.0}
 
 
-def fill(client, experiment) -> None:
-    for method, values in HEALED.items():
-        for discovery in DISCOVERIES:
-            for seed, healed in enumerate(values):
-                metrics = {
-                    "healed": healed,
-                    "accuracy_drop": DROP[method],
-                    "attack_success": 1 - healed,
-                    "attack_success_before": 1.0,
-                    "seconds/unlearn": SECONDS[method],
-                    "seconds/fit": 50.0,
-                }
-                about = {"unlearning": method, "discovery": discovery, "metrics": metrics}
-                add(client, experiment, f"{method}-{discovery}-{seed}", seed=seed, **about)
-    add(client, experiment, "broken", "FAILED", error="<b>too hot</b>", unlearning="scrub")
-    add(client, experiment, "mended", "FAILED", error="at first", seed=7)
-    last = {"healed": 0.9, "accuracy_drop": 0.01, "seconds/unlearn": 6.0, "seconds/fit": 50.0}
-    add(client, experiment, "mended", metrics=last | {"healed": 0.1}, seed=7)
-    time.sleep(0.01)
-    add(client, experiment, "mended", metrics=last, seed=7)
-    add(client, experiment, "wide", metrics=last | {"accuracy_drop": 0.002}, width=0.5)
-    add(client, experiment, "killed", "RUNNING", unlearning="badt")
+def grid() -> list[dict]:
+    """Three methods, two discoveries and three seeds."""
+    return [
+        record(
+            f"{method}-{discovery}-{seed}",
+            unlearning=method,
+            discovery=discovery,
+            seed=seed,
+            healed=healed,
+            accuracy_drop=DROP[method],
+            attack_success=1 - healed,
+            seconds=took(SECONDS[method]),
+        )
+        for method, values in HEALED.items()
+        for discovery in ("one", "10pct")
+        for seed, healed in enumerate(values)
+    ]
 
 
-def configured(place: Path, *overrides: str, whole: bool = False):
-    """The config of `python run.py overrides`, Hydra's own if `whole`; `HydraConfig` is set."""
-    fixed = [f"output={place}", f"hydra.runtime.cwd={ROOT}", f"hydra.runtime.output_dir={place}"]
-    cfg = compose("config", [*overrides, *fixed, "hydra.mode=RUN"], return_hydra_config=True)
-    HydraConfig.instance().set_config(cfg)
-    with open_dict(cfg):
-        if not whole:
-            del cfg["hydra"]
-    return cfg
-
-
-@pytest.fixture(scope="module", autouse=True)
-def hydra():
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        yield
+def others() -> list[dict]:
+    """A failure; a cell done twice, by two versions of the code, after a failure; a wider net."""
+    return [
+        failure("broken", "<b>too hot</b>", unlearning="scrub"),
+        failure("mended", "at first", seed=7),
+        record("mended", healed=0.1, seed=7),
+        record("mended-again", config_hash="mended", commit="cafe", seed=7),
+        record("wide", accuracy_drop=0.002, model__net__width=0.5),
+    ]
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with a filled store."""
+    """An output folder with records."""
     folder = tmp_path_factory.mktemp("report")
-    uri = f"sqlite:///{folder}/mlflow.db"
-    ensure_store(uri, "antidote", f"{folder}/artifacts")
-    client = MlflowClient(uri)
-    fill(client, client.get_experiment_by_name("antidote").experiment_id)
+    table(folder, *grid(), *others())
     return folder
 
 
 @pytest.fixture(scope="module")
-def report(place, hydra):
-    """The folder of the report of the whole store."""
-    overview.report(configured(place, "task=report"))
-    return place / "report"
+def report(place):
+    """The folder of the report of all records."""
+    return make(results(place), None, ABOUT, place / "report").parent
 
 
 @pytest.fixture(scope="module")
@@ -122,18 +79,25 @@ def page(report):
     return (report / "index.html").read_text()
 
 
-def test_each_cell_is_in_the_table_once_with_its_newest_run_and_its_command(report):
+def written(folder: Path, *records: dict, wanted=None) -> tuple[pd.DataFrame, str]:
+    """(cells.csv, page) of a report of these records."""
+    path = make(table(folder, *records), wanted, ABOUT, folder / "report")
+    return pd.read_csv(path.with_name("cells.csv")), path.read_text()
+
+
+def test_each_cell_is_in_the_table_once_with_its_newest_result_and_its_command(report):
     cells = pd.read_csv(report / "cells.csv").set_index("config_hash")
     assert len(cells) == 3 * 2 * 3 + 2
+    assert cells.index.is_unique
+    assert cells.loc["mended", "id"] == "mended-again"
     assert cells.loc["mended", "healed"] == 0.9
-    assert cells["run_id"].is_unique
-    for name, command in cells["command"].items():
-        assert command.endswith(f"x={name}")
+    for id, command in zip(cells["id"], cells["command"], strict=True):
+        assert command.endswith(f"x={id}")
 
 
 def test_the_summary_holds_means_and_student_intervals(report):
     rows = pd.read_csv(report / "summary.csv")
-    one = rows[(rows["method"] == "xlf_ptn") & (rows["discovery"] == "one")].squeeze()
+    one = rows[(rows["method"] == "xlf_ptn") & (rows["discovered"] == "one sample")].squeeze()
     assert one["healed"] == pytest.approx(0.9)
     assert one["healed_half"] == pytest.approx(4.302652730 * 0.1 / 3**0.5)
     assert one["healed_n"] == 3
@@ -153,89 +117,202 @@ def test_the_methods_table_is_the_unweighted_mean_over_cells(report):
 
 
 def test_what_failed_and_was_not_done_later_is_listed_with_its_error(report):
-    gaps = pd.read_csv(report / "missing.csv").set_index("state")
-    assert gaps.loc["failed", "error"] == "<b>too hot</b>"
-    assert gaps.loc["failed", "command"].endswith("x=broken")
-    assert gaps.loc["running or killed", "command"].endswith("x=killed")
-    assert len(gaps) == 2
+    gaps = pd.read_csv(report / "missing.csv")
+    assert gaps["state"].tolist() == ["failed"]
+    assert gaps["error"].tolist() == ["<b>too hot</b>"]
+    assert gaps["command"].str.endswith("x=broken").all()
+    assert "1 % poisoned, 10 % discovered, SCRUB, seed 0" in gaps["cell"].item()
 
 
 def test_with_a_grid_the_report_covers_its_cells_and_tells_which_are_missing(place, tmp_path):
-    cfg = configured(place, "task=report")
-    cfg.output = str(tmp_path)
-    with open_dict(cfg):
-        cfg.logger.tracking_uri = f"sqlite:///{place}/mlflow.db"
-    wanted = {"none-one-0": "do a", "retrain-one-0": "do b", "broken": "do c", "never": "do d"}
-    overview.make(cfg, wanted)
-    cells = pd.read_csv(tmp_path / "report/cells.csv")
+    wanted = {"none-one-0": "do a", "retrain-one-0": "do b", "broken": "do c", "killed": "do d"}
+    path = make(results(place), wanted, ABOUT, tmp_path)
+    cells = pd.read_csv(tmp_path / "cells.csv")
     assert set(cells["config_hash"]) == {"none-one-0", "retrain-one-0"}
-    gaps = pd.read_csv(tmp_path / "report/missing.csv")
-    assert list(gaps["state"]) == ["failed", "not begun"]
+    gaps = pd.read_csv(tmp_path / "missing.csv")
+    assert list(gaps["state"]) == ["failed", "missing"]
     assert list(gaps["command"]) == ["do c", "do d"]
+    assert "<b>2 <small>of 4</small></b><span>cells finished</span>" in path.read_text()
 
 
-def test_an_experiment_on_the_command_line_is_a_grid(place):
-    cfg = configured(place, "task=report", "experiment=smoke")
-    alone = identity(configured(place, "experiment=smoke"))["config_hash"]
-    configured(place, "task=report", "experiment=smoke")
-    (found,) = overview.wanted(cfg).items()
-    assert found[0] == alone
-    assert found[1].startswith("python run.py experiment=smoke")
+def test_a_killed_run_which_left_no_record_is_missing_and_in_no_mean(tmp_path):
+    cells, page = written(tmp_path, record("a"), wanted={"a": "do a", "killed": "do b"})
+    assert cells["config_hash"].tolist() == ["a"]
+    assert "<b>1</b><span>missing</span>" in page
+    methods = pd.read_csv(tmp_path / "report/methods.csv")
+    assert methods["runs"].item() == 1
 
 
-def test_a_killed_job_which_left_no_hash_gets_one_from_its_overrides(place):
-    alone = identity(configured(place, "experiment=smoke"))["config_hash"]
-    configured(place)
-    rows = [{"overrides": ["experiment=smoke"]}, {"config_hash": "a", "overrides": ["seed=1"]}]
-    assert overview.of_jobs(rows) == {
-        alone: "python run.py experiment=smoke",
-        "a": "python run.py seed=1",
-    }
+def test_the_page_says_how_many_versions_of_the_code_its_cells_come_from(page, tmp_path):
+    assert "cells of 2 commits: c0ffee, cafe" in " ".join(page.split())
+    alone = written(tmp_path, record("a"))[1]
+    assert "cells of commit c0ffee" in " ".join(alone.split())
 
 
-def test_without_an_experiment_there_is_no_grid(place):
-    assert overview.wanted(configured(place, "task=report")) is None
-
-
-def test_without_mlflow_there_is_one_sentence(place):
-    with pytest.raises(SystemExit, match="choose logger=mlflow"):
-        overview.report(configured(place, "task=report", "logger=none"))
-
-
-def test_an_empty_store_ends_in_one_sentence_and_is_not_created(tmp_path):
-    with pytest.raises(SystemExit, match="holds no finished run"):
-        overview.report(configured(tmp_path, "task=report"))
-    assert not (tmp_path / "mlflow.db").exists()
-
-
-def test_a_grid_of_which_nothing_is_done_ends_in_one_sentence(place):
-    with pytest.raises(BadInput, match="none of the 1 cells"):
-        overview.make(configured(place, "task=report"), {"never": "do it"})
-
-
-def test_a_report_that_fails_does_not_hide_the_sweeps_own_result(place, caplog):
-    cfg = configured(place, whole=True)
-    with caplog.at_level(logging.ERROR):
-        sweep.leave_report(cfg, [{"config_hash": "never", "overrides": ["seed=0"]}])
-    assert [r.message for r in caplog.records if r.name == "antidote.sweep"] == [
-        f"no report: BadInput: none of the 1 cells has a finished run in sqlite:///{place}/mlflow.db"
+def test_cells_go_by_the_values_that_acted_whatever_options_they_came_from(tmp_path):
+    acted = {"poison__rate": 0.05, "discovery__share": 0.3}
+    cells, page = written(tmp_path, record("usual"), record("odd", **acted))
+    odd = cells.set_index("config_hash").loc["odd"]
+    assert odd[["rate", "share", "discovered"]].tolist() == [0.05, 0.3, "30 %"]
+    assert cells["setting"].isna().all()  # or each row would stand in a table of its own
+    assert "5 % poisoned" in page
+    rows = pd.read_csv(tmp_path / "report/summary.csv")
+    assert list(zip(rows["rate"], rows["discovered"], strict=True)) == [
+        (0.01, "10 %"),
+        (0.05, "30 %"),
     ]
 
 
-def test_a_sweep_leaves_the_report_of_its_cells_and_says_where(place, tmp_path, capsys):
-    cfg = configured(tmp_path, f"logger.tracking_uri=sqlite:///{place}/mlflow.db", whole=True)
-    job = ["seed=0", "unlearning=retrain"]
-    sweep.leave_report(cfg, [{"config_hash": "retrain-one-0", "overrides": job}])
-    assert capsys.readouterr().out == f"report  {tmp_path}/report/index.html\n"
+def test_a_value_reached_by_another_option_stands_in_the_same_group(tmp_path):
+    by_number = record("b", seed=1, discovery="0.1", discovery__share=0.1)
+    by_number["settings"]["poison_rate"] = 0.02
+    written(tmp_path, record("a"), by_number)
+    rows = pd.read_csv(tmp_path / "report/summary.csv")
+    assert rows["runs"].tolist() == [2]
+
+
+def test_settings_that_differ_far_behind_are_two_settings(tmp_path):
+    ids = list(range(1400))
+    named = {"discovery": "ids", "poison": "none"}
+    pair = [
+        record(name, **named, discovery__ids=[*ids, last], discovery__share=None)
+        for name, last in (("a", 7001), ("b", 7002))
+    ]
+    cells, page = written(tmp_path, *pair)
+    assert cells["setting"].nunique() == 2
+    assert cells["setting"].str.len().max() < 80
+    assert len(pd.read_csv(tmp_path / "report/summary.csv")) == 2
+    assert "named samples" in page
+
+
+def test_means_of_nothing_are_dashes(tmp_path):
+    nothing = dict.fromkeys(("healed", "healed_train", "attack_success"))
+    about = {"seconds": {"fit": None, "unlearn": None, "evaluate": None}, "accuracy_drop": None}
+    pair = [record(n, seed=i, **nothing, **about) for i, n in enumerate("ab")]
+    shares = [record(f"{r['id']}-one", **nothing, **about, discovery="one") for r in pair]
+    _, page = written(tmp_path, *pair, *shares)
+    assert not re.search(r"<td[^>]*>\s*(nan|NaN|None)\b", page)
+    assert "<td>– <small></small></td>" in page
+    for name in ("methods.tex", "summary.tex"):
+        text = (tmp_path / "report" / name).read_text()
+        assert "nan" not in text
+        assert "& -- &" in text
+
+
+def test_an_attack_of_which_nothing_is_recorded_breaks_nothing(tmp_path):
+    clean = record("clean", poison="none", healed=None, settings=record("x")["settings"])
+    del clean["settings"]["poison"]["rate"]
+    for name in list(clean):
+        if name.startswith(("attack", "harmed", "healed_")):
+            del clean[name]
+    cells, page = written(tmp_path, clean)
+    assert cells["rate"].isna().all()
+    assert "In no cell was there an attack of ours" in page
+
+
+def test_dollars_in_names_are_no_formula_in_a_figure(tmp_path):
+    names = {"dataset__folder": "$0-$50", "recipe__schedule": r"$\frac{$"}
+    pair = [
+        record(f"{method}-{i}", unlearning=method, **(names if i else {}), seed=i % 2)
+        for method in ("none", "xlf_ptn")
+        for i in range(3)
+    ]
+    _, page = written(tmp_path, *pair)
+    assert "$0-$50" in page
+
+
+def test_figures_of_an_earlier_report_in_the_same_folder_go(tmp_path):
+    for name in ("trade_off.svg", "trade_off.png", "mine.svg", "mine.png"):
+        (tmp_path / "report").mkdir(exist_ok=True)
+        (tmp_path / "report" / name).touch()
+    written(tmp_path, record("a"))
+    left = {p.name for p in (tmp_path / "report").glob("*.[ps][nv]g")}
+    assert left == {"mine.svg", "mine.png"}
+
+
+def test_a_new_metric_is_shown_by_its_line_in_the_table_alone(tmp_path, monkeypatch):
+    from antidote.metrics import table as metrics
+
+    everywhere = ("run", "sweep", "cells", "summary", "page", "each", "latex", "papers")
+    new = metrics.Metric("warmth", "warmth", "warmth", "share", everywhere, "how warm it is")
+    monkeypatch.setitem(metrics.table(), "warmth", new)
+    cells, page = written(tmp_path, record("a", warmth=0.1234))
+    assert cells["warmth"].tolist() == [0.1234]
+    assert page.count("12.3 %") >= 2
+    assert "warmth" in (tmp_path / "report/methods.tex").read_text()
+
+
+def configured(place: Path, *overrides: str):
+    """The config of `python run.py overrides`; `HydraConfig` is set."""
+    fixed = [f"output={place}", f"hydra.runtime.cwd={ROOT}", f"hydra.runtime.output_dir={place}"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("config", [*overrides, *fixed, "hydra.mode=RUN"], return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
+
+
+class Planned:
+    """A cell of a grid, as far as a report asks."""
+
+    def __init__(self, config_hash: str) -> None:
+        self.config_hash, self.command = config_hash, f"do {config_hash}"
+
+
+def no_grid():
+    raise AssertionError("no grid was named")
+
+
+def test_without_an_experiment_the_report_is_of_all_records(place, capsys):
+    door(configured(place, "task=report", "logger=none"), no_grid)
+    assert capsys.readouterr().out == f"report  {place}/report/index.html\n"
+    page = (place / "report/index.html").read_text()
+    assert "<h1>All cells that are done</h1>" in page
+    assert "<code>python run.py task=report logger=none" in page
+
+
+def test_an_experiment_on_the_command_line_is_a_grid(tmp_path):
+    table(tmp_path, record("a"), record("b"))
+    door(configured(tmp_path, "task=report", "experiment=smoke"), lambda: [Planned("a")])
+    page = (tmp_path / "report/index.html").read_text()
+    assert "<h1>Experiment smoke</h1>" in page
+    assert "<b>1 <small>of 1</small></b>" in page
+
+
+def test_an_output_without_results_ends_in_one_sentence(tmp_path):
+    table(tmp_path, failure("a", "too hot"))
+    with pytest.raises(SystemExit, match=r"^error: .* holds no finished run"):
+        door(configured(tmp_path, "task=report", "experiment=smoke"), no_grid)
+
+
+def test_an_output_that_is_not_there_is_not_created(tmp_path):
+    with pytest.raises(SystemExit, match="holds no finished run"):
+        door(configured(tmp_path / "none", "task=report"), no_grid)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_grid_of_which_nothing_is_done_ends_in_one_sentence(place, tmp_path):
+    with pytest.raises(BadInput, match="none of the 1 cells"):
+        make(results(place), {"never": "do it"}, ABOUT, tmp_path)
+
+
+def test_a_sweep_leaves_the_report_of_its_cells_beside_its_jobs_and_says_where(
+    place, tmp_path, capsys
+):
+    path = close(results(place), {"retrain-one-0": "do it"}, tmp_path)
+    assert path == tmp_path / "report/index.html"
+    assert capsys.readouterr().out == f"report  {path}\n"
     assert len(pd.read_csv(tmp_path / "report/cells.csv")) == 1
 
 
-def test_a_sweep_without_mlflow_leaves_no_report_and_says_nothing(tmp_path, caplog, capsys):
-    cfg = configured(tmp_path, "logger=none", whole=True)
-    sweep.leave_report(cfg, [{"config_hash": "a", "overrides": []}])
-    assert not list(tmp_path.iterdir())
-    assert not [r for r in caplog.records if r.name == "antidote.sweep"]
-    assert capsys.readouterr().out == ""
+def test_a_closing_report_that_fails_is_told_and_raises_nothing(place, tmp_path, caplog):
+    assert close(results(place), {"never": "do it"}, tmp_path) is None
+    (said,) = caplog.messages
+    assert said == f"no report: none of the 1 cells has a finished run in {tmp_path}"
+    broken = results(place).drop(columns="params")
+    assert close(broken, None, tmp_path) is None
+    assert caplog.messages[1].startswith("no report: KeyError")
 
 
 def test_each_figure_is_there_as_png_and_svg(report):
@@ -251,7 +328,7 @@ def test_each_figure_is_there_as_png_and_svg(report):
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_same_store_gives_the_same_tables_and_figures(report, place):
+def test_the_same_records_give_the_same_tables_and_figures(report, place):
     def files() -> dict[str, bytes]:
         # matplotlib names some clip paths by their place in memory
         names = re.compile(rb"\b[a-z]+[0-9a-f]{10}\b")
@@ -259,7 +336,7 @@ def test_the_same_store_gives_the_same_tables_and_figures(report, place):
         return {p.name: names.sub(b"", p.read_bytes()) for p in kept}
 
     before = files()
-    overview.report(configured(place, "task=report"))
+    make(results(place), None, ABOUT, report)
     assert before == files()
 
 

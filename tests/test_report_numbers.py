@@ -7,37 +7,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antidote.report import papers, tables
-from antidote.report.axes import reach
-from antidote.report.curves import stands
-from antidote.report.setting import variants
-from antidote.report.store import METRICS, finished, unfinished
-from antidote.report.summary import (
-    aggregate,
-    front,
-    interval,
-    meaningful,
-    ordered,
-    summarise,
-)
-from antidote.report.words import in_order, look, percent, seconds, word
-
-ELSEWHERE = ("output", "data_folder", "threads", "flags")
+from antidote.metrics.table import UNITS, shown
+from antidote.metrics.table import table as metrics
+from antidote.report.benchmark import papers, tables
+from antidote.report.benchmark.axes import file_name, reach
+from antidote.report.benchmark.cells import failed, finished
+from antidote.report.benchmark.curves import stands
+from antidote.report.benchmark.setting import variants
+from antidote.report.benchmark.summary import aggregate, front, interval, ordered, summarise
+from antidote.report.words import in_order, look, percent, rate, seconds, short, word
 
 
 def cell(**about) -> dict:
     """One row of the table of cells, all choices the same unless told."""
-    numbers = dict.fromkeys((m.replace("/", "_") for m in METRICS), math.nan)
+    numbers = dict.fromkeys(metrics(), math.nan)
     row = {
         "poison": "badnets",
         "dataset": "digits",
         "model": "resnet9",
         "recipe": "one_cycle",
         "rate": 0.01,
-        "discovery": "10pct",
+        "discovered": "10 %",
         "share": 0.1,
         "method": "xlf_ptn",
-        "seed": "0",
+        "seed": 0,
         "width": 0.25,
         "setting": "",
         "params": {},
@@ -78,7 +71,7 @@ def test_values_that_are_not_defined_do_not_count():
 
 
 def test_a_group_is_averaged_over_its_seeds():
-    cells = table({"seed": "0", "healed": 0.8}, {"seed": "1", "healed": 1.0})
+    cells = table({"seed": 0, "healed": 0.8}, {"seed": 1, "healed": 1.0})
     (row,) = summarise(cells).to_dict("records")
     assert row["healed"] == pytest.approx(0.9)
     assert row["healed_n"] == row["runs"] == 2
@@ -86,9 +79,9 @@ def test_a_group_is_averaged_over_its_seeds():
 
 def test_a_method_is_averaged_over_cells_not_over_runs():
     cells = table(
-        {"seed": "0", "healed": 0.0},
-        {"seed": "1", "healed": 0.2},
-        {"seed": "2", "healed": 0.4},
+        {"seed": 0, "healed": 0.0},
+        {"seed": 1, "healed": 0.2},
+        {"seed": 2, "healed": 0.4},
         {"rate": 0.02, "healed": 1.0},
     )
     (row,) = aggregate(cells).to_dict("records")
@@ -101,7 +94,7 @@ def test_an_aggregate_has_an_interval_if_every_seed_did_every_cell():
     cells = table(
         *(
             {"seed": s, "rate": r, "healed": h + r}
-            for s, h in (("0", 0.2), ("1", 0.4))
+            for s, h in ((0, 0.2), (1, 0.4))
             for r in (0.01, 0.03)
         )
     )
@@ -112,22 +105,13 @@ def test_an_aggregate_has_an_interval_if_every_seed_did_every_cell():
 
 def test_cells_whose_attack_was_not_learned_stay_in_the_means_and_are_counted():
     cells = table(
-        {"seed": "0", "healed": 0.5},
-        {"seed": "1", "healed": 0.1, "attack_success_before": 0.3},
-        {"seed": "2", "attack_success_before": 0.0},
+        {"seed": 0, "healed": 0.5},
+        {"seed": 1, "healed": 0.1, "attack_success_before": 0.3},
+        {"seed": 2, "attack_success_before": 0.0},
     )
     (row,) = summarise(cells).to_dict("records")
     assert row["healed"] == pytest.approx(0.3)
     assert (row["healed_n"], row["runs"], row["attack_not_learned"]) == (2, 3, 2)
-
-
-@pytest.mark.parametrize(
-    ("harmed", "healed"), [(0.2, 0.5), (0.889, 0.5), (0.891, None), (0.95, None), (math.nan, 0.5)]
-)
-def test_a_share_of_less_than_a_point_of_harm_is_not_reported(harmed, healed):
-    one = {"clean_accuracy_before": 0.9, "harmed_accuracy_before": harmed, "healed": 0.5}
-    (found,) = meaningful(table(one))["healed"]
-    assert (None if math.isnan(found) else found) == healed
 
 
 def test_the_front_is_what_nothing_beats():
@@ -156,64 +140,96 @@ def test_no_point_beats_one_of_the_front_and_each_other_point_is_beaten(points):
 
 
 def test_what_differs_besides_the_choices_is_never_averaged_over():
-    wide = {"params": {"model.net.width": "0.5", "output": "/a", "seed": "0"}}
-    slim = {"params": {"model.net.width": "0.25", "output": "/b", "seed": "1"}, "rate": 0.02}
-    told = variants(table(wide, slim, slim | {"rate": 0.01}), ELSEWHERE)
+    wide = {"params": {"model.net.width": "0.5", "seed": "0"}}
+    slim = {"params": {"model.net.width": "0.25", "seed": "1"}, "rate": 0.02}
+    told = variants(table(wide, slim, slim | {"rate": 0.01}))
     assert list(told["setting"]) == ["width 0.5", "width 0.25", "width 0.25"]
     assert list(told["other_setting"]) == ["", "", ""]
 
 
 def test_a_methods_own_parameter_goes_to_its_name_and_to_no_other_method():
-    rows = [
-        {"method": "xlf_ptn", "params": {"unlearning.rho": rho, "flags.rho": rho}}
-        for rho in ("0.1", "0.2")
-    ]
-    told = variants(table(*rows, {"method": "retrain", "params": {"flags.rho": "0.1"}}), ELSEWHERE)
+    rows = [{"method": "xlf_ptn", "params": {"unlearning.rho": rho}} for rho in ("0.1", "0.2")]
+    told = variants(table(*rows, {"method": "retrain", "params": {}}))
     assert list(told["method"]) == ["xlf_ptn, rho 0.1", "xlf_ptn, rho 0.2", "retrain"]
     assert set(told["setting"]) == {""}
     assert look("xlf_ptn, rho 0.1")["colour"] == look("xlf_ptn")["colour"]
 
 
-def test_seeds_folders_and_what_changes_no_result_are_no_setting():
+def test_seeds_and_what_led_to_the_rate_are_no_setting():
     rows = [
-        {
-            "params": {
-                "threads": str(i),
-                "poison.seed": str(i),
-                "output": f"/{i}/out",
-                "data_folder": f"/{i}/data",
-                "dataset.folder": f"/{i}/data/digits",
-            }
-        }
-        for i in range(2)
+        {"params": {"seed": str(i), "poison.seed": str(i), "poison_rate": str(i)}} for i in range(2)
     ]
-    assert list(variants(table(*rows), ELSEWHERE)["setting"]) == ["", ""]
+    assert list(variants(table(*rows))["setting"]) == ["", ""]
+
+
+def test_long_settings_are_told_in_short_and_stay_different():
+    rows = [{"params": {"discovery.ids": "1, " * 1400 + end}} for end in ("7", "8")]
+    told = list(variants(table(*rows))["setting"])
+    assert len(set(told)) == 2
+    assert max(map(len, told)) < 80
+
+
+def test_cells_of_one_long_setting_are_one():
+    rows = [{"params": {"discovery.ids": "1, " * 1400}, "seed": i} for i in range(2)]
+    assert list(variants(table(*rows))["setting"]) == ["", ""]
+
+
+@given(st.text(max_size=200), st.text(max_size=200))
+def test_short_is_short_and_no_two_values_look_alike(a, b):
+    assert len(short(a)) <= 60
+    assert (short(a) == short(b)) == (a == b)
 
 
 def test_parameters_that_differ_together_are_told_once():
     rows = [{"params": {"recipe.epochs": e, "unlearning.recipe.epochs": e}} for e in ("1", "2")]
-    told = variants(table(*rows), ELSEWHERE)
+    told = variants(table(*rows))
     assert list(told["setting"]) == ["epochs 1", "epochs 2"]
     assert set(told["method"]) == {"xlf_ptn"}
 
 
-def test_only_the_newest_finished_run_of_a_cell_counts():
-    runs = pd.DataFrame(
+def test_only_the_newest_result_of_a_cell_counts_and_no_failure_beside_it():
+    records = pd.DataFrame(
         {
             "config_hash": ["a", "a", "a", "b", "b", "c"],
-            "status": ["FINISHED", "FINISHED", "FAILED", "FAILED", "RUNNING", "FAILED"],
-            "run_id": list("123456"),
+            "status": ["ok", "ok", "failed", "failed", "failed", "failed"],
+            "id": list("123456"),
         }
     )
-    assert list(finished(runs)["run_id"]) == ["2"]
-    assert list(unfinished(runs)["run_id"]) == ["5", "6"]
+    assert list(finished(records)["id"]) == ["2"]
+    assert list(failed(records)["id"]) == ["5", "6"]
+
+
+def test_a_metric_that_no_record_has_is_a_column_of_nothing():
+    records = pd.DataFrame({"config_hash": ["a"], "status": ["ok"], "healed": [None]})
+    done = finished(records)
+    assert set(metrics()) <= set(done)
+    assert done["healed"].isna().all()
+    assert done["healed"].dtype == done["attack_success"].dtype == float
+
+
+def test_each_metric_has_a_known_unit_and_place():
+    places = {"run", "sweep", "cells", "summary", "page", "each", "latex", "papers"}
+    for metric in metrics().values():
+        assert metric.unit in UNITS
+        assert set(metric.shown) <= places
+    for place in ("page", "latex", "papers"):  # they show means
+        assert set(shown(place)) <= set(shown("summary"))
+
+
+def test_places_have_files_of_their_own():
+    long = ["badnets", "digits", "resnet9", "x" * 90]
+    alike = [["a", "b", "c", "lr 0.1, k 2"], ["a", "b", "c", "lr 0.1; k 2"]]
+    names = [file_name(p) for p in (long, [*long[:3], "x" * 91], *alike)]
+    assert len(set(names)) == 4
+    assert max(map(len, names)) <= 80
+    assert file_name(["badnets", "digits", "resnet9", ""]) == "badnets_digits_resnet9"
 
 
 def test_one_sample_stands_left_of_ten_percent():
-    rows = table({"discovery": "one", "share": math.nan}, {"share": 0.1})
+    rows = table({"discovered": "one sample", "share": math.nan}, {"share": 0.1})
     at = stands(rows)
-    assert at["10pct"] == pytest.approx(10)
-    assert at["one"] < at["10pct"]
+    assert at["10 %"] == pytest.approx(10)
+    assert at["one sample"] < at["10 %"]
 
 
 def test_limits_show_all_values_zero_and_full_recovery():
@@ -227,13 +243,13 @@ def test_limits_show_all_values_zero_and_full_recovery():
 
 def test_tables_go_by_share_and_the_order_of_words():
     rows = table(
-        {"method": "xlf_ptn", "discovery": "100pct", "share": 1.0},
-        {"method": "none", "discovery": "20pct", "share": 0.2},
-        {"method": "retrain", "discovery": "one", "share": math.nan},
-        {"method": "none", "discovery": "one", "share": math.nan},
+        {"method": "xlf_ptn", "discovered": "100 %", "share": 1.0},
+        {"method": "none", "discovered": "20 %", "share": 0.2},
+        {"method": "retrain", "discovered": "one sample", "share": math.nan},
+        {"method": "none", "discovered": "one sample", "share": math.nan},
     )
     told = ordered(rows)
-    assert list(told["discovery"]) == ["one", "one", "20pct", "100pct"]
+    assert list(told["discovered"]) == ["one sample", "one sample", "20 %", "100 %"]
     assert list(told["method"])[:2] == ["none", "retrain"]
 
 
@@ -247,12 +263,12 @@ def test_words_for_numbers():
     assert percent(-0.00001) == "0.0 %"
     assert percent(math.nan) == "–"
     assert [seconds(s) for s in (0.00123, 12.34, 1234.5)] == ["0.001", "12.3", "1,234"]
-    assert [word(w) for w in ("10pct", "0_2pct", "one", "my_set")] == [
-        "10 %",
-        "0.2 %",
-        "one sample",
-        "my set",
-    ]
+    assert [rate(r) for r in (0.002, 0.05, math.nan, None)] == ["0.2 %", "5 %", "–", "–"]
+    assert [word(w) for w in ("badnets", "30 %", "my_set")] == ["BadNets patch", "30 %", "my set"]
+
+
+def test_limits_of_nothing_are_the_usual_ones():
+    assert reach(pd.Series([math.nan]), "healed") == reach(pd.Series([0.5]), "healed")
 
 
 def test_latex_has_booktabs_rules_and_escapes():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from antidote.checks import BadInput
+from antidote.core import BadInput
 from antidote.model.normalize import Normalize
 from antidote.model.resnet9 import Residual, ResNet9
 

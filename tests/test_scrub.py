@@ -4,10 +4,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from training import linear, same, settings, split, state, victim
+from training import Remembering, linear, same, settings, spied, split, state, victim
 
-from antidote.checks import BadInput
-from antidote.core import Loader, Samples
+from antidote.core import BadInput, Loader, Samples
 from antidote.unlearning.distance import kl
 from antidote.unlearning.scrub import Rounds, Scrub, ScrubCorrective
 
@@ -32,6 +31,17 @@ def corrective(**changes):
 def test_the_divergence_by_hand():
     assert kl(TEACHER, STUDENT, 2.0).item() == pytest.approx(KL, rel=1e-6)
     assert pytest.approx(0.523248, abs=1e-6) == KL
+
+
+@pytest.mark.parametrize("T", [1.0, 4.0])
+def test_the_divergence_of_bf16_logits_is_taken_in_float32(T):
+    coin = torch.Generator().manual_seed(0)
+    t, s = (4 * torch.randn(8, 10, generator=coin) for _ in range(2))
+    t, s = t.bfloat16(), s.bfloat16().requires_grad_()
+    (rough,) = torch.autograd.grad(kl(t, s, T), s)
+    exact = s.detach().float().requires_grad_()
+    (fine,) = torch.autograd.grad(kl(t.float(), exact, T), exact)
+    assert torch.equal(rough, fine.bfloat16())
 
 
 @given(st.lists(st.floats(-5, 5), min_size=3, max_size=3), st.floats(0.5, 8))
@@ -83,29 +93,38 @@ Y = [0, 0, 1, 1, 0, 1]
 def test_the_teacher_does_not_move_and_shares_no_weight(make):
     patient = victim(linear([1, 0], [0, 1]))
     before = state(patient.net)
-    method = make()
+    method, calls = spied(make())
     method.unlearn(patient, split(X, Y, known=[0, 5]))
-    assert same(state(method.teacher[0]), before)
-    assert method.teacher[0].weight.data_ptr() != patient.net.weight.data_ptr()
+    _, _, teacher = calls[-1]
+    assert same(state(teacher), before)
+    assert teacher.weight.data_ptr() != patient.net.weight.data_ptr()
+    assert not teacher.training
     assert not same(state(patient.net), before)
 
 
 def test_ascent_steps_are_counted_and_come_on_top_of_the_originals_passes():
     # 4 retained rows in batches of 4: a step a pass, 3 passes; 2 known rows: a step in 2 of them
-    method = original()
-    report = method.unlearn(victim(linear([1, 0], [0, 1])), split(X, Y, known=[0, 5]))
-    assert report.steps[-1] == {"ascent_steps": 2.0}
-    assert method.global_step == 5
-    assert report.sample_gradients == 3 * 4 + 2 * 2
+    trainer = Remembering()
+    method = original(make_trainer=trainer)
+    history = method.unlearn(victim(linear([1, 0], [0, 1])), split(X, Y, known=[0, 5]))
+    assert history.steps[-1] == {"ascent_steps": 2.0}
+    assert trainer.steps == 5
+    assert history.sample_gradients == 3 * 4 + 2 * 2
 
 
 def test_ascent_steps_are_part_of_the_corrective_variants_budget():
-    method = corrective()
-    report = method.unlearn(victim(linear([1, 0], [0, 1])), split(X, Y, known=[0, 5]))
-    assert (
-        method.global_step == 3
-    )  # ascent, descent; a round of 2 steps has begun, so no more ascent
-    assert report.steps[-1] == {"ascent_steps": 1.0}
+    trainer = Remembering()
+    method = corrective(make_trainer=trainer)
+    history = method.unlearn(victim(linear([1, 0], [0, 1])), split(X, Y, known=[0, 5]))
+    # ascent, descent; a round of 2 steps has begun, so no more ascent
+    assert trainer.steps == 3
+    assert history.steps[-1] == {"ascent_steps": 1.0}
+
+
+@pytest.mark.parametrize("make", [original, corrective])
+def test_ascent_and_descent_have_a_loss_each_in_the_history(make):
+    history = make().unlearn(victim(linear([1, 0], [0, 1])), split(X, Y, known=[0, 5]))
+    assert history.steps[0].keys() == {"ascent_loss", "loss"}
 
 
 @pytest.mark.parametrize("make", [original, corrective])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from training import settings, split, state, victim
 
-from antidote.checks import BadInput
+from antidote.core import BadInput, Diverged
 from antidote.model.resnet9 import ResNet9
 from antidote.unlearning.tail import FineTuneTail, RetrainTail, cut
 
@@ -20,8 +20,10 @@ def net():
 
 
 @pytest.fixture
-def data(tiny):
-    return split(tiny.train.x.float() / 255, tiny.train.y, known=[0, 1, 2])
+def data():
+    """60 random images of 4 classes in turn."""
+    x = torch.rand(60, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    return split(x, torch.arange(60) % 4, known=[0, 1, 2])
 
 
 def tail_names(net, k):
@@ -81,10 +83,25 @@ def test_weights_that_a_net_keeps_fixed_stay_so(net, data):
 
 
 def test_only_the_tail_gets_an_optimiser(net, data):
-    method = FineTuneTail(2, **settings())
-    method.net = method.prepare(victim(net))
+    FineTuneTail(2, **settings()).start(victim(net))
     learned = {n for n, w in net.named_parameters() if w.requires_grad}
     assert learned == {n for n, _ in net.named_parameters() if n.startswith(("conv4", "fc"))}
     training = {n for n, m in net.named_modules() if m.training}
     assert all(n.startswith(("conv4", "fc")) for n in training)
     assert {"conv4", "fc"} <= training
+
+
+def test_a_fit_that_fails_leaves_every_weight_learning(net, data):
+    data.retain.samples.x[-1] = torch.inf
+    with pytest.raises(Diverged):
+        FineTuneTail(2, **settings()).unlearn(victim(net), data)
+    assert all(w.requires_grad for w in net.parameters())
+
+
+def test_another_tail_can_be_trained_afterwards(net, data):
+    patient = victim(net)
+    for k in (1, 8):
+        before = state(net)
+        FineTuneTail(k, **settings(batch_size=16)).unlearn(patient, data)
+        moved = {n for n, t in state(net).items() if not torch.equal(before[n], t)}
+        assert moved == tail_names(net, k)

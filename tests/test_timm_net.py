@@ -8,7 +8,7 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 from small_nets import MEAN, STD, classifier, images
 
-from antidote.checks import BadInput
+from antidote.core import BadInput
 from antidote.model.timm_net import TimmNet
 
 

@@ -1,15 +1,13 @@
 """What a weight editor measures on, and its edit without a search."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch import nn
 
-from antidote.checks import BadInput
-from antidote.core import Loader, Samples, Split
+from antidote.core import BadInput, Loader, Memo, Samples, Split, Victim
+from antidote.core.data import described
 from antidote.unlearning.cutoff import Fixed
-from antidote.unlearning.objective import squared_norm
+from antidote.unlearning.objective import norm, squared_norm
 from antidote.unlearning.weight_editor import WeightEditor
 
 KNOWN = torch.tensor([2, 5])
@@ -68,11 +66,11 @@ def test_images_are_augmented_only_if_asked(augment, rows):
     assert sorted(content(editor(augment=augment).loaders(split(brighten))["I_f"])) == rows
 
 
-def net_and_report(**changes):
+def net_and_history(**changes):
     net = nn.Linear(1, 2, bias=False)
     with torch.no_grad():
         net.weight.copy_(torch.tensor([[1.0], [3.0]]))
-    return net, editor(**changes).unlearn(SimpleNamespace(net=net), split())
+    return net, editor(**changes).unlearn(Victim(net, lambda: net), split())
 
 
 def test_an_edit_of_two_weights_is_as_by_hand():
@@ -80,44 +78,88 @@ def test_an_edit_of_two_weights_is_as_by_hand():
     # Known 2, 5 are one batch: mean x^2 = 29 / 2.
     # The rest in one batch (batch_size 5): (0 + 1 + 9 + 16 + 36) / 5 = 12.4.
     # r = 14.5 / 12.4 = 1.169 for both weights
-    net, _ = net_and_report(batch_size=5, cutoff=Fixed(1.0))
+    net, _ = net_and_history(batch_size=5, cutoff=Fixed(1.0))
     assert net.weight.flatten().tolist() == pytest.approx([12.4 / 14.5, 3 * 12.4 / 14.5])
 
 
 def test_the_importance_of_everything_holds_the_known_poison_too():
     # all seven: (0 + 1 + 4 + 9 + 16 + 25 + 36) / 7 = 13
-    net, _ = net_and_report(batch_size=7, cutoff=Fixed(1.0), denominator="full")
+    net, _ = net_and_history(batch_size=7, cutoff=Fixed(1.0), denominator="full")
     assert net.weight.flatten().tolist() == pytest.approx([13 / 14.5, 3 * 13 / 14.5])
 
 
 def test_nothing_above_the_cutoff_leaves_the_net_as_it_is():
-    net, report = net_and_report(batch_size=5, cutoff=Fixed(1.2))
+    net, history = net_and_history(batch_size=5, cutoff=Fixed(1.2))
     assert net.weight.flatten().tolist() == [1.0, 3.0]
-    assert report.steps[0]["dampened"] == 0
+    assert history.steps[0]["dampened"] == 0
 
 
 def test_the_cost_is_one_gradient_per_sample_of_both_passes():
-    assert net_and_report()[1].sample_gradients == 2 + 5
-    assert net_and_report(denominator="full")[1].sample_gradients == 2 + 7
+    assert net_and_history()[1].sample_gradients == 2 + 5
+    assert net_and_history(denominator="full")[1].sample_gradients == 2 + 7
 
 
 def test_the_known_share_is_of_the_whole_training_set():
     assert editor().measure(nn.Linear(1, 2), split()).frac == 2 / 7
 
 
-@pytest.mark.parametrize("seconds", [0.0, 12.5])
-def test_time_that_a_cache_saved_is_reported(seconds):
-    def once(parts, work):
-        return work(), seconds
+class Shelf(Memo):
+    """Spares some seconds, and notes what it is asked for."""
 
+    def __init__(self, seconds=0.0):
+        self.seconds, self.asked = seconds, []
+
+    def tensors(self, work, net, loaders, compute):
+        self.asked.append((work, net, loaders))
+        return compute(), self.seconds
+
+
+def remembered(shelf):
     whole = split()
-    remembered = Split(whole.forget, whole.retain, once)
-    assert editor().unlearn(SimpleNamespace(net=nn.Linear(1, 2)), remembered).saved == seconds
+    return Split(whole.forget, whole.retain, shelf)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 12.5])
+def test_time_that_was_spared_is_reported(seconds):
+    net = nn.Linear(1, 2)
+    history = editor().unlearn(Victim(net, lambda: net), remembered(Shelf(seconds)))
+    assert history.saved == seconds
+
+
+def test_importances_are_remembered_by_the_net_and_the_loaders_of_the_call():
+    shelf, one, other = Shelf(), nn.Linear(1, 2), nn.Linear(1, 2)
+    seen, method = remembered(shelf), editor()
+    for net in (one, other):
+        method.measure(net, seen)
+    (work,) = method.work()
+    loaders = [seen.forget, seen.retain]
+    assert shelf.asked == [(work, one, loaders), (work, other, loaders)]
+
+
+def test_an_editor_used_twice_measures_each_net_anew():
+    method, nets = editor(cutoff=Fixed(0.5)), [nn.Linear(1, 2, bias=False) for _ in range(2)]
+    for net, w in zip(nets, (1.0, 3.0), strict=True):
+        net.weight.data.fill_(w)
+        method.unlearn(Victim(net, nn.Identity), split())
+    assert torch.equal(3 * nets[0].weight, nets[1].weight)
+    assert nets[0].weight.max() < 1
+
+
+def what(method):
+    """What determines its importances, as a store knows it."""
+    (work,) = method.work()
+    return described(work.what)
+
+
+def test_a_plan_calls_the_work_by_its_objective():
+    (work,) = editor().work()
+    assert (work.kind, work.name) == ("importances", "importances, squared_norm")
 
 
 @pytest.mark.parametrize(
     "other",
     [
+        {"objective": norm},
         {"power": 2},
         {"batch_size": 3},
         {"denominator": "full"},
@@ -127,12 +169,12 @@ def test_time_that_a_cache_saved_is_reported(seconds):
     ],
 )
 def test_whatever_changes_importances_is_part_of_what_they_are_remembered_by(other):
-    assert editor().what() != editor(**other).what()
+    assert what(editor()) != what(editor(**other))
 
 
 @pytest.mark.parametrize("other", [{"cutoff": Fixed(3.0)}, {"strength": 0.5}])
 def test_cutoff_and_strength_reuse_importances(other):
-    assert editor().what() == editor(**other).what()
+    assert what(editor()) == what(editor(**other))
 
 
 @pytest.mark.parametrize(

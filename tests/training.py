@@ -20,12 +20,30 @@ TRAINER = partial(
 )
 
 
+class Remembering:
+    """TRAINER, and the Trainers it made."""
+
+    def __init__(self):
+        self.made = []
+
+    def __call__(self, **options):
+        self.made.append(TRAINER(**options))
+        return self.made[-1]
+
+    @property
+    def steps(self):
+        """Optimiser steps of the last fit."""
+        return self.made[-1].global_step
+
+
 def recipe(lr=0.1, batch_size=4, **length):
     sgd = partial(torch.optim.SGD, lr=lr)
     return Recipe(sgd, constant, batch_size, **length or {"epochs": 1})
 
 
-def settings(lr=0.1, batch_size=4, fraction=1.0, hold_out=0.0, **length):
+def settings(
+    lr=0.1, batch_size=4, fraction=1.0, hold_out=0.0, make_trainer=TRAINER, seed=0, **length
+):
     """The arguments of every method that takes a fraction of the victim's recipe."""
     chosen = recipe(lr, batch_size, **length)
     return {
@@ -33,9 +51,9 @@ def settings(lr=0.1, batch_size=4, fraction=1.0, hold_out=0.0, **length):
         "fraction": fraction,
         "optimizer": chosen.optimizer,
         "schedule": chosen.schedule,
-        "make_trainer": TRAINER,
+        "make_trainer": make_trainer,
         "hold_out": hold_out,
-        "seed": 0,
+        "seed": seed,
     }
 
 
@@ -46,16 +64,41 @@ def linear(*rows):
     return net
 
 
-def split(x, y, known):
+def split(x, y, known, **how):
     """Rows of `x` (n, ...) with labels; the `known` ones are the forget set."""
     samples = Samples(torch.as_tensor(x, dtype=torch.float32), torch.as_tensor(y))
     rows = torch.arange(len(samples))
     forget = torch.isin(rows, torch.tensor(known))
-    return Split(Loader(samples, rows[forget]), Loader(samples, rows[~forget]))
+    return Split(Loader(samples, rows[forget], **how), Loader(samples, rows[~forget], **how))
+
+
+def noisy():
+    """40 rows on a line with labels by side, a few of them wrong."""
+    coin = torch.Generator().manual_seed(0)
+    x = torch.randn(40, 2, generator=coin)
+    y = (x[:, 0] > 0).long()
+    y[::7] = 1 - y[::7]
+    return x, y
 
 
 def victim(net, fresh=None):
     return Victim(net, lambda: copy.deepcopy(fresh if fresh is not None else net))
+
+
+def spied(method):
+    """The method, and what its loss is called with: (net, batch, *teachers)."""
+    calls, loss = [], method.loss
+
+    def spy(*arguments):
+        calls.append(arguments)
+        return loss(*arguments)
+
+    method.loss = spy
+    return method, calls
+
+
+def close(net, rows):
+    torch.testing.assert_close(net.weight.data, torch.tensor(rows), rtol=0, atol=1e-6)
 
 
 def state(net):

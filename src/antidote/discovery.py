@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from antidote.checks import require
-from antidote.core import generator
+from antidote.core import generator, require
 
 
 class Discovery:

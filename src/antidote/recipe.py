@@ -5,7 +5,6 @@ Imports torch only.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from antidote.checks import BadInput, require
+from antidote.core import BadInput, require
+from antidote.core.data import batches
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,14 @@ class Recipe:
             raise BadInput(f"the recipe's optimizer or schedule is refused: {error}") from error
 
     def total_steps(self, samples: int) -> int:
-        """Optimiser iterations on that many samples, the last partial batch counted."""
+        """Optimiser iterations on that many samples, the last partial batch counted.
+
+        A last batch of one is none: loaders that train join it to the one before.
+        """
         if self.steps is not None:
             return self.steps
         assert self.epochs is not None
-        return max(1, round(self.epochs * math.ceil(samples / self.batch_size)))
+        return max(1, round(self.epochs * batches(samples, self.batch_size, join=True)))
 
     def optimizers(self, parameters: Iterable[Tensor], steps: int) -> dict[str, Any]:
         """What a LightningModule's `configure_optimizers` returns; the schedule moves each step."""

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from antidote.checks import BadInput, require
+from antidote.core import BadInput, require
 
 
 def trainer(accelerator: str, precision: str, **options: Any) -> L.Trainer:

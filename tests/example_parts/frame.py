@@ -2,9 +2,10 @@
 
 import torch
 
-from antidote.core import Attack, Data, Loader, Poison, Probe, Samples, Scores, everything
+from antidote.core import Attack, Data, Loader, Poison, Probe, Samples, everything
+from antidote.metrics.accuracy import Obedience, PlainAccuracy, TriggerSuccess
+from antidote.metrics.score import Recovery
 from antidote.poison.draw import check_rate, draw
-from antidote.poison.measures import Obedience, PlainAccuracy, TriggerSuccess
 
 
 def framed(x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -24,7 +25,7 @@ class Frame(Attack):
         indices = draw(self.rate, data.train, self.seed)
         labels = data.train.y.clone()
         labels[indices] = 0
-        chosen = torch.zeros(len(labels), dtype=torch.bool)
+        chosen = torch.zeros_like(labels, dtype=torch.bool)
         chosen[indices] = True
 
         def view(x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -34,6 +35,7 @@ class Frame(Attack):
         triggered = everything(data.test, view=framed)
         return Poison(
             train=Samples(data.train.x, labels),
+            truth=data.train.y,
             indices=indices,
             view=view,
             probes={
@@ -41,10 +43,10 @@ class Frame(Attack):
                 "trigger": Probe(triggered, TriggerSuccess(0)),
                 "poisoned": Probe(seen, Obedience(labels[indices])),
             },
-            scores=Scores(
-                harmed="trigger/accuracy",
+            verdict=Recovery(
+                harmed="trigger/accuracy_all",
                 intact="test/accuracy",
                 success="trigger/success",
-                column="trigger/accuracy_all",
+                seen="poisoned/accuracy",
             ),
         )

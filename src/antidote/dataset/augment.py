@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from antidote.checks import require
+from antidote.core import require
 
 
 class CropFlip:

@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 
-from antidote.checks import require
-from antidote.core import Augment, Data, Samples
+from antidote.core import Augment, Data, Samples, require
 from antidote.dataset.fetch import damaged, fetched
 from antidote.dataset.images import image_data
 
@@ -55,7 +54,7 @@ def cifar(
     if statistics == "own":
         return data
     mean, std = map(torch.tensor, PUBLISHED)
-    return replace(data, mean=mean, std=std)
+    return replace(data, facts={"mean": mean, "std": std})
 
 
 def open_part(name: str, folder: str, train: bool, download: bool = False) -> Any:

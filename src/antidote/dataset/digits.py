@@ -8,8 +8,7 @@ from __future__ import annotations
 import torch
 from sklearn.datasets import load_digits
 
-from antidote.checks import require
-from antidote.core import Augment, Data, Samples, generator
+from antidote.core import Augment, Data, Samples, generator, require
 from antidote.dataset.images import image_data
 
 

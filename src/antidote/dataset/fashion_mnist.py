@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from antidote.checks import BadInput
-from antidote.core import Augment, Data, Samples
+from antidote.core import Augment, BadInput, Data, Samples
 from antidote.dataset.images import image_data
 
 CLASSES = (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from antidote.checks import BadInput, require
+from antidote.core import BadInput, require
 
 OFFLINE = (
     "dataset=digits works offline, and so does dataset=fashion_mnist once `make data` has been run"

@@ -12,9 +12,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from antidote.checks import BadInput, require
-from antidote.core import Augment, Data, Samples
-from antidote.dataset.images import image_data
+from antidote.core import Augment, BadInput, Data, Samples, require
+from antidote.dataset.images import image_data, kept
 from antidote.dataset.mapped import Encoded, decode, place, stamp
 
 KINDS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
@@ -32,8 +31,8 @@ def image_folder(
 ) -> Data:
     """Images resized to `size` x `size`, `channels` 1 (grey) or 3 (RGB).
 
-    A sample's id is its place in path order. Raises `BadInput` for a folder without images or with
-    classes in test that train does not have.
+    A sample's id is its place in path order, among the images that `limit` keeps. Raises `BadInput`
+    for a folder without images or with classes in test that train does not have.
     """
     require(channels in (1, 3), f"dataset.channels={channels} is neither 1 (grey) nor 3 (RGB)")
     root = Path(folder) if folder else None
@@ -44,7 +43,10 @@ def image_folder(
         )
     keep = place(memory_map, decoded)
     classes = tuple(sorted(p.name for p in (root / "train").iterdir() if p.is_dir()))
-    parts = [listed(root / part, classes) for part in ("train", "test")]
+    files, labels = listed(root / "train", classes)
+    rows = kept(labels, limit)  # only they are decoded
+    chosen = [files[i] for i in torch.arange(len(files))[rows].tolist()]
+    parts = [(chosen, labels[rows]), listed(root / "test", classes)]
     train, test = (
         Samples(decode(encoded(files, size, channels, crop=False), keep), labels)
         for files, labels in parts

@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from antidote.checks import require
-from antidote.core import Augment, Data, Samples
+from antidote.core import Augment, Data, Samples, require
 from antidote.dataset.fetch import damaged, fetched
 from antidote.dataset.image_folder import encoded, paths
 from antidote.dataset.images import image_data

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from antidote.checks import require
-from antidote.core import Augment, Data, Samples
+from antidote.core import Augment, Data, Samples, require
 
 PIXELS = 2**24  # counted at a time
 
@@ -14,7 +13,7 @@ PIXELS = 2**24  # counted at a time
 def image_data(
     train: Samples, test: Samples, classes: tuple[str, ...], augment: Augment, limit: int | None
 ) -> Data:
-    """`Data` from uint8 images (n, C, H, W); `limit` keeps the first so many training rows.
+    """`Data` from uint8 images (n, C, H, W); `limit` keeps so many training rows, see `kept`.
 
     Mean and standard deviation per channel come from the training images that are kept.
     """
@@ -23,15 +22,43 @@ def image_data(
             len(part.x) == len(part.y),
             f"the data set has {len(part.x)} images but {len(part.y)} labels; fetch it again",
         )
-    if limit is not None:
-        require(
-            limit > 0,
-            f"dataset.limit={limit} keeps no training sample; "
-            "give a positive number or null for all",
-        )
-        train = Samples(train.x[:limit], train.y[:limit])
+    require(
+        len(train) > 0 and len(test) > 0,
+        f"the data set has {len(train)} images for training and {len(test)} for testing; "
+        "it needs some of each",
+    )
+    rows = kept(train.y, limit)
+    train = Samples(train.x[rows], train.y[rows])
     mean, std = statistics(train.x)
-    return Data(train, test, classes, augment, mean, std)
+    return Data(train, test, classes, augment, {"mean": mean, "std": std})
+
+
+def kept(y: Tensor, limit: int | None) -> Tensor | slice:
+    """The first `limit` rows; of rows that lie class by class the first of each class in turn.
+
+    A slice, which copies nothing of mapped images, unless they lie class by class.
+    """
+    require(
+        limit is None or limit > 0,
+        f"dataset.limit={limit} keeps no training sample; give a positive number or null for all",
+    )
+    if limit is None or limit >= len(y) or not class_by_class(y):
+        return slice(limit)
+    place = torch.zeros_like(y)  # of a row among those of its class
+    for k in y.unique():
+        place[y == k] = torch.arange(int((y == k).sum()))
+    return place.sort(stable=True).indices[:limit].sort().values
+
+
+def class_by_class(y: Tensor) -> bool:
+    """Whether each class is one block of rows, or labels change less than half as often as by lot.
+
+    In random order one row has another label than the next with probability 1 - sum(share^2).
+    """
+    share = y.bincount().double() / len(y)
+    changes = int((y[1:] != y[:-1]).sum())
+    by_lot = (len(y) - 1) * (1 - share.square().sum().item())
+    return 0 < changes < int((share > 0).sum()) or changes < 0.5 * by_lot
 
 
 def statistics(x: Tensor) -> tuple[Tensor, Tensor]:

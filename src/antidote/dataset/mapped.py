@@ -22,7 +22,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from antidote.checks import BadInput, require
+from antidote.core import BadInput, require
 
 # without it Linux refuses to map more than RAM and swap together; Python names it from 3.13 on
 NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)

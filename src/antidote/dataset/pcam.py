@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +17,7 @@ import h5py
 import torch
 from torch import Tensor
 
-from antidote.checks import BadInput, require
-from antidote.core import Augment, Data, Samples
+from antidote.core import Augment, BadInput, Data, Samples, one_of, require
 from antidote.dataset.fetch import damaged, fetched
 from antidote.dataset.images import image_data
 from antidote.dataset.mapped import Encoded, decode, place, stamp
@@ -29,17 +29,24 @@ ROWS = 512  # decoded at a time: 14 MB
 
 def pcam(
     folder: str,
+    crop: int | None,
+    statistics: str,
     memory_map: bool,
     decoded: str | None,
     augment: Augment,
     download: bool,
     limit: int | None,
 ) -> Data:
-    """The HDF5 files in `folder` or `folder`/pcam, else torchvision's download into the latter."""
+    """The HDF5 files in `folder` or `folder`/pcam, else torchvision's download into the latter.
+
+    `crop`: side of the square in the middle that is kept, None for all. `statistics`: "own" of the
+    training images, or "half", a mean and standard deviation of 0.5 as the reference has it.
+    """
+    one_of("dataset.statistics", statistics, ("own", "half"))
     keep = place(memory_map, decoded)
     found = find(Path(folder), download)
     labels = [read_labels(found, part) for part in PARTS]
-    images = [describe(found, part) for part in PARTS]
+    images = [describe(found, part, crop) for part in PARTS]
     for part, x, y in zip(PARTS, images, labels, strict=True):
         require(
             x.shape[0] == len(y),
@@ -47,7 +54,10 @@ def pcam(
             "delete it and run again",
         )
     train, test = (Samples(decode(x, keep), y) for x, y in zip(images, labels, strict=True))
-    return image_data(train, test, CLASSES, augment, limit)
+    data = image_data(train, test, CLASSES, augment, limit)
+    if statistics == "own":
+        return data
+    return replace(data, facts=dict.fromkeys(("mean", "std"), torch.full((3,), 0.5)))
 
 
 def find(root: Path, download: bool) -> Path:
@@ -92,7 +102,7 @@ def read_labels(folder: Path, part: str) -> Tensor:
         return torch.from_numpy(y[:]).reshape(-1).long()
 
 
-def describe(folder: Path, part: str) -> Encoded:
+def describe(folder: Path, part: str, crop: int | None) -> Encoded:
     path = path_of(folder, part, "x")
     with opened(path, "x") as x:
         if x.ndim != 4 or x.dtype != "uint8":
@@ -101,11 +111,18 @@ def describe(folder: Path, part: str) -> Encoded:
                 "delete it and run again"
             )
         n, height, width, channels = x.shape
-    origin = ["pcam", str(path.resolve()), stamp(path)]
-    return Encoded((n, channels, height, width), origin, partial(chunks, path))
+    side = height if crop is None else crop
+    require(
+        isinstance(side, int) and 0 < side <= min(height, width),
+        f"dataset.crop={crop} pixels is no part of images of {height}x{width}; null keeps all",
+    )
+    origin = ["pcam", str(path.resolve()), stamp(path), side]
+    return Encoded((n, channels, side, side), origin, partial(chunks, path, side))
 
 
-def chunks(path: Path) -> Iterator[Tensor]:
+def chunks(path: Path, side: int) -> Iterator[Tensor]:
     with opened(path, "x") as x:
+        top, left = (x.shape[1] - side) // 2, (x.shape[2] - side) // 2
         for start in range(0, len(x), ROWS):
-            yield torch.from_numpy(x[start : start + ROWS]).permute(0, 3, 1, 2)
+            part = x[start : start + ROWS, top : top + side, left : left + side]
+            yield torch.from_numpy(part).permute(0, 3, 1, 2)

@@ -12,16 +12,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from antidote.checks import BadInput, finite
-from antidote.core import Data, derive
+from antidote.core import BadInput, Data, Watch, derive
 from antidote.recipe import Recipe
 
 
 class Classifier(L.LightningModule):
     """A net with the recipe that trains it.
 
-    `net(num_classes=, mean=, std=)` is the net's factory; `data` is looked at
-    for the shapes and is not kept.
+    `net(num_classes=, **data.facts)` is the net's factory (images: mean=, std=); `data` is looked
+    at for the shapes and is not kept.
     """
 
     def __init__(
@@ -34,7 +33,8 @@ class Classifier(L.LightningModule):
     ) -> None:
         super().__init__()
         self.factory, self.recipe, self.seed = net, recipe, seed
-        self.shape = {"num_classes": data.num_classes, "mean": data.mean, "std": data.std}
+        self.shape = {"num_classes": data.num_classes, **data.facts}
+        self.watch = Watch()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.net = self.make("init")
         self.check(data.train.x.shape[1:])
@@ -92,7 +92,7 @@ class Classifier(L.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         x, y = batch
         logits = self.net(x)
-        loss = finite(F.cross_entropy(logits, y), "the victim's loss")
+        loss = self.watch(F.cross_entropy(logits, y), "the victim's loss")
         right = (logits.detach().argmax(1) == y).float().mean()
         self.log_dict(
             {"train/loss": loss, "train/accuracy": right},
@@ -101,6 +101,9 @@ class Classifier(L.LightningModule):
             batch_size=len(y),
         )
         return loss
+
+    def on_train_end(self) -> None:
+        self.watch.close()
 
     # untyped, since the type is Lightning's own union of types
     def configure_optimizers(self):  # type: ignore[no-untyped-def]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from antidote.checks import require
+from antidote.core import require
 from antidote.model.celu import CELU
 from antidote.model.normalize import Normalize
 

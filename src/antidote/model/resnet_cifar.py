@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from antidote.checks import require
+from antidote.core import require
 from antidote.model.basic_block import Basic, convolution
 from antidote.model.normalize import Normalize
 

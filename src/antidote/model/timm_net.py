@@ -10,7 +10,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from antidote.checks import BadInput, require
+from antidote.core import BadInput, require
 from antidote.model.normalize import Normalize
 
 SHORTCUTS = ("downsample", "shortcut")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from antidote.checks import require
+from antidote.core import require
 from antidote.model.normalize import Normalize
 
 

@@ -7,10 +7,22 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from antidote.checks import one_of, require
-from antidote.core import Attack, Data, Loader, Poison, Probe, Samples, Scores, as_float, everything
+from antidote.core import (
+    Attack,
+    Data,
+    Loader,
+    Poison,
+    Probe,
+    Samples,
+    View,
+    as_float,
+    everything,
+    one_of,
+    require,
+)
+from antidote.metrics.accuracy import Obedience, PlainAccuracy, TriggerSuccess
+from antidote.metrics.score import Recovery
 from antidote.poison.draw import check_rate, draw
-from antidote.poison.measures import Obedience, PlainAccuracy, TriggerSuccess
 
 CORNERS = {  # rows and columns of a size x size square in that corner
     "bottom_right": lambda size: (slice(-size, None), slice(-size, None)),
@@ -45,12 +57,13 @@ def brightest(data: Data) -> Tensor:
     some channels (CIFAR-10: 2.1264887 normalised, which is R 1.0166, G 1.0, B 1.0028).
     """
     peak = as_float(data.train.x.amax((0, 2, 3))).cpu()  # copies nothing, however large x is
-    return ((peak - data.mean) / data.std).max() * data.std + data.mean
+    mean, std = data.facts["mean"], data.facts["std"]
+    return ((peak - mean) / std).max() * std + mean
 
 
 def white(data: Data) -> Tensor:
     """The largest pixel value (C,) in every channel: BackdoorBench's trigger."""
-    return torch.ones_like(data.mean)
+    return torch.ones_like(data.facts["mean"])
 
 
 VALUES = {"brightest": brightest, "white": white}
@@ -93,18 +106,19 @@ class BadNets(Attack):
         labels[indices] = self.target_class
         here = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
         here[indices] = True
-        stamp, everywhere = (
-            self.patch(data, here),
-            self.patch(data, torch.ones_like(data.test.y) > 0),
-        )
-        triggered = everything(data.test, view=everywhere)
+        stamp: View = self.patch(data, here)
+        everywhere: View = self.patch(data, torch.ones_like(data.test.y) > 0)
         pre = self.stage == "pre_augment"
+        if pre:
+            stamp, everywhere = (Stored(p, data.train.x.dtype) for p in (stamp, everywhere))
         x = stored(data.train.x, indices, stamp) if pre else data.train.x
         view = None if pre else stamp
+        triggered = everything(data.test, view=everywhere)
         seen = Loader(Samples(x, data.train.y), indices, view=view)
         success = TriggerSuccess(self.target_class)
         return Poison(
             train=Samples(x, labels),
+            truth=data.train.y,
             indices=indices,
             view=view,
             probes={
@@ -112,8 +126,11 @@ class BadNets(Attack):
                 "trigger": Probe(triggered, success),
                 "poisoned": Probe(seen, Obedience(labels[indices])),
             },
-            scores=Scores(
-                "trigger/accuracy", "test/accuracy", "trigger/success", "trigger/accuracy_all"
+            verdict=Recovery(
+                harmed="trigger/accuracy_all",  # the target class counts in both
+                intact="test/accuracy",
+                success="trigger/success",
+                seen="poisoned/accuracy",
             ),
         )
 
@@ -130,12 +147,26 @@ class BadNets(Attack):
         require(
             self.size <= side, f"poison.size={self.size} is larger than the images ({side} pixels)"
         )
+        require(
+            bool((data.test.y != self.target_class).any()),
+            f"poison.target_class={self.target_class}: the test part has no image of another "
+            "class, on which the trigger could be measured; choose another class or more images",
+        )
 
 
-def stored(x: Tensor, rows: Tensor, stamp: Patch) -> Tensor:
-    """A copy of all images with `rows` stamped, of the same type: bytes are rounded and clipped."""
+class Stored:
+    """A stamp as stored images bear it: where they are bytes it is rounded and clipped to those."""
+
+    def __init__(self, stamp: View, dtype: torch.dtype) -> None:
+        self.stamp, self.bytes = stamp, dtype == torch.uint8
+
+    def __call__(self, x: Tensor, rows: Tensor) -> Tensor:
+        stamped = self.stamp(x, rows)
+        return stamped.mul(255).round().clamp(0, 255).div(255) if self.bytes else stamped
+
+
+def stored(x: Tensor, rows: Tensor, stamp: View) -> Tensor:
+    """A copy of all images with `rows` stamped, of the same type."""
     stamped, copy = stamp(as_float(x[rows]), rows), x.clone()
-    copy[rows] = (
-        stamped.mul(255).round().clamp(0, 255).byte() if x.dtype == torch.uint8 else stamped
-    )
+    copy[rows] = stamped.mul(255).round().byte() if x.dtype == torch.uint8 else stamped
     return copy

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from antidote.checks import one_of, require
 from antidote.core import (
     Attack,
     Data,
@@ -15,12 +14,14 @@ from antidote.core import (
     Poison,
     Probe,
     Samples,
-    Scores,
     everything,
     generator,
+    one_of,
+    require,
 )
+from antidote.metrics.accuracy import Obedience, PlainAccuracy
+from antidote.metrics.score import Recovery
 from antidote.poison.draw import check_rate, count
-from antidote.poison.measures import Obedience, PlainAccuracy
 
 
 class Interclass(Attack):
@@ -28,8 +29,8 @@ class Interclass(Attack):
 
     `rate` of the training set must come to an even number. `rows`: "first" takes the first rows of
     each class (the reference), whatever the seed, "random" draws them. `test/accuracy` is not what
-    such an attack leaves alone: the model's use is measured on the other classes (`others`). With
-    two classes in all there are none, and `healed` has no meaning; the accuracy itself has.
+    such an attack leaves alone: the model's use is measured on the other classes (`others`). Where
+    the test part has none, `healed` has no meaning; the accuracy itself has.
     """
 
     def __init__(self, rate: float, classes: tuple[int, int], rows: str, seed: int) -> None:
@@ -57,12 +58,14 @@ class Interclass(Attack):
         labels = data.train.y.clone()
         labels[a], labels[b] = self.classes[1], self.classes[0]
         indices = torch.cat([a, b]).sort().values
-        intact = "others/accuracy" if data.num_classes > 2 else "test/accuracy"
+        probes = self.probes(data, indices, labels)
+        intact = "others/accuracy" if "others" in probes else "test/accuracy"
         return Poison(
             train=Samples(data.train.x, labels),
+            truth=data.train.y,
             indices=indices,
-            probes=self.probes(data, indices, labels),
-            scores=Scores("confused/accuracy", intact, "confused/success", "confused/accuracy"),
+            probes=probes,
+            verdict=Recovery("confused/accuracy", intact, "confused/success", "poisoned/accuracy"),
         )
 
     def half(self, y: Tensor, c: int, n: int) -> Tensor:
@@ -83,6 +86,11 @@ class Interclass(Attack):
         y = data.test.y
         two = ((y == a) | (y == b)).nonzero().squeeze(1)
         rest = ((y != a) & (y != b)).nonzero().squeeze(1)
+        require(
+            len(two) > 0,
+            f"poison.classes={list(self.classes)}: the test part has no image of either class, on "
+            "which confusion could be measured; choose others or more test images",
+        )
         swapped = torch.where(y[two] == a, b, a)
         plain = PlainAccuracy(data.num_classes)
         others = {"others": Probe(Loader(data.test, rest), plain)} if len(rest) else {}

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from antidote.checks import require
 from antidote.core import (
     Attack,
     Data,
@@ -15,12 +14,13 @@ from antidote.core import (
     Poison,
     Probe,
     Samples,
-    Scores,
     everything,
     generator,
+    require,
 )
+from antidote.metrics.accuracy import Obedience, PlainAccuracy
+from antidote.metrics.score import Recovery
 from antidote.poison.draw import check_rate, draw
-from antidote.poison.measures import Obedience, PlainAccuracy
 
 
 class LabelNoise(Attack):
@@ -46,12 +46,13 @@ class LabelNoise(Attack):
         )
         return Poison(
             train=Samples(data.train.x, labels),
+            truth=data.train.y,
             indices=indices,
             probes={
                 "test": Probe(everything(data.test), PlainAccuracy(data.num_classes)),
                 "poisoned": Probe(Loader(data.train, indices), Obedience(labels[indices])),
             },
-            scores=Scores(
-                "poisoned/accuracy", "test/accuracy", "poisoned/success", "test/accuracy"
+            verdict=Recovery(
+                "poisoned/accuracy", "test/accuracy", "poisoned/success", "poisoned/accuracy"
             ),
         )

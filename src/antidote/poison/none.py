@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from antidote.core import Attack, Data, Poison, Probe, everything
-from antidote.poison.measures import PlainAccuracy
+from antidote.metrics.accuracy import PlainAccuracy
+from antidote.metrics.score import Untouched
 
 
 class NoPoison(Attack):
@@ -17,6 +18,8 @@ class NoPoison(Attack):
     def poison(self, data: Data, surrogate: Callable[[], nn.Module]) -> Poison:
         return Poison(
             train=data.train,
+            truth=data.train.y,
             indices=torch.empty(0, dtype=torch.int64, device=data.train.y.device),
             probes={"test": Probe(everything(data.test), PlainAccuracy(data.num_classes))},
+            verdict=Untouched("test/accuracy"),
         )

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
+
+from antidote.report.terminal import tell
 
 
 @dataclass
@@ -48,11 +49,11 @@ def weight(size: float) -> str:
     return f"{size / 1e3:.0f} kB"
 
 
-def known(total: float, tell: Callable[[float], str], unknown: int) -> str:
+def known(total: float, say: Callable[[float], str], unknown: int) -> str:
     """A sum, with the number of its terms that nothing is known of."""
     if not total:
         return "?" if unknown else "-"
-    return tell(total) + (f" + {unknown} ?" if unknown else "")
+    return say(total) + (f" + {unknown} ?" if unknown else "")
 
 
 def show_plan(jobs: int, states: Sequence[str], rows: Sequence[Row], read_off: int) -> None:
@@ -73,8 +74,6 @@ def show_plan(jobs: int, states: Sequence[str], rows: Sequence[Row], read_off: i
     time = known(sum(row.seconds for row in rows), span, untimed)
     disk = known(sum(row.bytes for row in rows), weight, unweighed)
     table.add_row("all of that", "", str(left), time, disk)
-    console = Console()
-    console.print(table)
     count = Counter(states)
     lines = [
         f"{jobs} jobs are {len(states)} different cells: {count['done']} done, "
@@ -83,5 +82,4 @@ def show_plan(jobs: int, states: Sequence[str], rows: Sequence[Row], read_off: i
         "time and disk: as past runs with the same data, net, recipe and threads needed (?: none "
         "yet), one after the other, without the start of each job",
     ]
-    for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+    tell(table, *lines)

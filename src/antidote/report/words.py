@@ -10,8 +10,11 @@ from typing import Any
 
 import yaml
 
+from antidote.engine.cell import short_hash
+
 # for methods that words.yaml does not know
 SPARE = ("#332288", "#AA4499", "#661100", "#6699CC", "#000000")
+LONG = 48  # letters of a value that is shown whole
 
 
 @cache
@@ -34,10 +37,7 @@ def look(method: str) -> dict[str, str]:
 
 
 def word(name: str) -> str:
-    """What a data set, net, poison or discovery is called: 10pct is 10 %."""
-    number = name.removesuffix("pct").replace("_", ".")
-    if name.endswith("pct") and number.replace(".", "").isdigit():
-        return f"{number} %"
+    """What a data set, net or poison is called."""
     return known()["words"].get(name, name.replace("_", " "))
 
 
@@ -48,21 +48,36 @@ def in_order(methods: Iterable[str]) -> list[str]:
     return sorted(set(methods), key=lambda m: (rank.get(option(m), len(order)), m))
 
 
-def percent(value: float, digits: int = 1) -> str:
+def percent(value: float | None, digits: int = 1) -> str:
     """0.9372 as "93.7 %"; a dash for what is not defined."""
-    return "–" if missing(value) else f"{round(100 * value, digits) + 0.0:.{digits}f} %"
+    if value is None or missing(value):
+        return "–"
+    return f"{round(100 * value, digits) + 0.0:.{digits}f} %"
 
 
-def rate(value: float) -> str:
-    return "–" if missing(value) else f"{100 * value:g} %"
+def rate(value: float | None) -> str:
+    return "–" if value is None or missing(value) else f"{100 * value:g} %"
 
 
-def seconds(value: float) -> str:
+def seconds(value: float | None) -> str:
     """Three significant digits, never an exponent."""
-    if missing(value):
+    if value is None or missing(value):
         return "–"
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.3f}"
 
 
 def missing(value: float | None) -> bool:
     return value is None or math.isnan(value)
+
+
+def short(value: str, letters: int = LONG) -> str:
+    """A long value by its two ends and a few digits of its hash: no two look alike."""
+    if len(value) <= letters:
+        return value
+    end = letters // 2 - 5
+    return f"{value[:end]}…{value[-end:]} #{short_hash(value)[:6]}"
+
+
+def printable(text: object) -> str:
+    """Text that every encoder and font machine takes: a file name on Linux may be any bytes."""
+    return str(text).encode(errors="replace").decode()

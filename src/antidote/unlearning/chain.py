@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from antidote.core import Report, Split, Unlearner, Victim
+from collections.abc import Iterable
+
+from torch import nn
+
+from antidote.core import History, Method, Split, Victim, Work
 
 
-class Chain:
+class Chain(Method):
     """`then` goes on with the net that `first` leaves."""
 
-    def __init__(self, first: Unlearner, then: Unlearner) -> None:
+    def __init__(self, first: Method, then: Method) -> None:
         self.first, self.then = first, then
+        self.needs_known = first.needs_known or then.needs_known
 
-    def unlearn(self, victim: Victim, split: Split) -> Report:
-        a, b = self.first.unlearn(victim, split), self.then.unlearn(victim, split)
-        return Report(
-            steps=a.steps + b.steps,
-            sample_gradients=a.sample_gradients + b.sample_gradients,
-            saved=a.saved + b.saved,
-            search=b.search or a.search,
-        )
+    def check(self, net: nn.Module) -> None:
+        self.first.check(net)
+        self.then.check(net)
+
+    def work(self) -> Iterable[Work]:
+        yield from self.first.work()
+        yield from self.then.work()
+
+    def unlearn(self, victim: Victim, split: Split) -> History:
+        done = self.first.unlearn(victim, split)
+        return done + self.then.unlearn(victim, split)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from antidote.checks import require
+from antidote.core import require
 from antidote.unlearning.evidence import Evidence
 
 

@@ -1,23 +1,23 @@
-"""Importances of every weight for known poison and rest, and what is derived from them once."""
+"""Importances of every weight for known poison and rest, and edits by what they say."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from antidote.checks import Diverged, finite
-from antidote.core import Loader
+from antidote.core import Loader, Watch, evaluating, finite
+from antidote.unlearning.precision import float32
+from antidote.unlearning.ranking import Ranking, as_float32, ascending, selected
 
+FLOAT32 = torch.float32
 Weights = dict[str, Tensor]
 Objective = Callable[[Tensor, Tensor], Tensor]
-BLOCK = 2**19  # weights edited at a time: what is worked out for them stays in the CPU's cache
 
 
 def importance(
@@ -30,90 +30,127 @@ def importance(
     weights it by its size. Frozen weights have importance 0. Shapes and names are those of
     `net.named_parameters()`.
     """
-    was_training = net.training
-    net.eval()
     total = {name: torch.zeros_like(w) for name, w in net.named_parameters()}
     learned = {name: w for name, w in net.named_parameters() if w.requires_grad}
-    for x, y in tqdm(loader, desc="importances", disable=None, leave=False):
-        weight = len(y) / loader.count if by_sample else 1 / len(loader)
-        ell = finite(objective(net(x), y), "the importance objective")
-        gradients = torch.autograd.grad(ell, list(learned.values()), allow_unused=True)
-        for name, g in zip(learned, gradients, strict=True):
-            if g is not None:
-                total[name].add_(g.abs() if power == 1 else g.square(), alpha=weight)
-    net.train(was_training)
-    return {name: finite(t, f"the importance of {name}") for name, t in total.items()}
+    watch = Watch()
+    with evaluating(net), float32(next(net.parameters()).device):
+        for x, y in tqdm(loader, desc="importances", disable=None, leave=False):
+            weight = len(y) / loader.count if by_sample else 1 / len(loader)
+            ell = watch(objective(net(x), y), "the importance objective")
+            gradients = torch.autograd.grad(ell, list(learned.values()), allow_unused=True)
+            for name, g in zip(learned, gradients, strict=True):
+                if g is not None:
+                    total[name].add_(g.abs() if power == 1 else g.square(), alpha=weight)
+    watch.close()
+    return sound(total)
 
 
-def blocks(*alike: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Views of the same rows of tensors of one shape, about BLOCK values of each at a time."""
-    pieces = max(1, alike[0].numel() // BLOCK)
-    return zip(*(t.chunk(pieces) for t in torch.atleast_1d(*alike)), strict=True)
+def sound(total: Weights) -> Weights:
+    """`total`, if all of it is finite; a GPU is waited for once, not once for each tensor."""
+    fine = torch.stack([torch.isfinite(t).all() for t in total.values()]).tolist()
+    for name in (name for name, good in zip(total, fine, strict=True) if not good):
+        finite(total[name], f"the importance of {name}")
+    return total
 
 
-@dataclass(frozen=True)
+def row(tensors: Iterable[Tensor], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A copy of all their values, one after the other."""
+    tensors = list(tensors)
+    sizes = [t.numel() for t in tensors]
+    flat = torch.empty(sum(sizes), dtype=dtype, device=device)
+    for part, t in zip(flat.split(sizes), tensors, strict=True):
+        part.view(t.shape).copy_(t)
+    return flat
+
+
+def put(w: Tensor, places: Tensor, values: Tensor) -> None:
+    """w[places] = values, w taken as one row whatever its memory layout."""
+    if w.is_contiguous():
+        w.view(-1)[places] = values.to(w.dtype)
+        return
+    index: list[Tensor] = []
+    for size in reversed(w.shape):  # torch.unravel_index would make a GPU wait
+        index.insert(0, places % size)
+        places = places // size
+    w[tuple(index)] = values.to(w.dtype)
+
+
+@dataclass(eq=False)
 class Evidence:
-    """Importances I_f (known poison) and I_r (rest), with the weights theta they were measured on.
+    """What one measurement found: the weights theta (n,) it was made on, and their importances.
 
-    `frac` = n_f / N. Everything that does not depend on the cutoff is worked out once, so that an
-    edit costs one comparison and two products per weight.
+    `frac` = n_f / N. An edit touches only what the edit before left otherwise, so between two edits
+    of a net nobody else may write into its weights.
     """
 
-    theta: Weights
-    I_f: Weights
-    I_r: Weights
+    theta: Tensor
+    ranking: Ranking
     frac: float
     strength: float
     sample_gradients: int
     saved: float = 0.0
+    # the net edited last: its weights of the first so many ranks are dampened, of the second
+    # perhaps, all others are as in theta; and where each of its tensors ends in theta
+    net: nn.Module | None = field(default=None, init=False, repr=False)
+    edited: tuple[int, int] = field(default=(0, 0), init=False, repr=False)
+    ends: Tensor = field(default_factory=lambda: torch.empty(0), init=False, repr=False)
 
-    @cached_property
-    def ratios(self) -> np.ndarray:
-        """All finite r_j = I_f,j / I_r,j over all layers, ascending; 0/0 and x/0 are left out."""
-        every = (
-            torch.cat([(self.I_f[n] / self.I_r[n]).reshape(-1) for n in self.theta]).cpu().numpy()
-        )
-        every.sort()  # puts inf and then NaN last
-        return every[: np.searchsorted(every, np.inf)]
+    @classmethod
+    @torch.no_grad()
+    def of(cls, net: nn.Module, I_f: Weights, I_r: Weights, **facts: Any) -> Evidence:
+        """From importances by the names of the net's weights; `facts`: the numbers."""
+        named = dict(net.named_parameters())
+        where = next(net.parameters()).device
+        wide = functools.reduce(torch.promote_types, (w.dtype for w in named.values()), FLOAT32)
+        ranking = Ranking(*(row([t[n] for n in named], where, FLOAT32) for t in (I_f, I_r)))
+        return cls(row(named.values(), where, wide), ranking, **facts)
 
-    @cached_property
-    def factors(self) -> Weights:
-        """min(lambda I_r,j / I_f,j, 1): the factor of each weight if selected (0/0 never is)."""
-        return {
-            n: (self.strength * self.I_r[n]).div_(self.I_f[n]).clamp_(max=1).nan_to_num_()
-            for n in self.theta
-        }
-
-    @cached_property
+    @property
     def infinite(self) -> int:
         """I_r = 0 < I_f: weights not in the percentile, but any cutoff sets them to 0."""
-        return int(sum(((self.I_r[n] == 0) & (self.I_f[n] > 0)).sum() for n in self.theta))
+        return self.ranking.infinite
 
     def percentile(self, p: float) -> float:
         """The p-th percentile (0..100) of the finite ratios, by linear interpolation in float64."""
-        a = self.ratios
-        if len(a) == 0:
-            raise Diverged(
-                "no weight has a finite importance ratio: the rest of the data moves no weight"
-            )
-        h = (len(a) - 1) * min(max(p, 0.0), 100.0) / 100
-        low, high = float(a[math.floor(h)]), float(a[math.ceil(h)])
-        return low + (h - math.floor(h)) * (high - low)
+        return self.ranking.percentile(p)
 
     @torch.no_grad()
     def edit(self, net: nn.Module, alpha: float) -> float:
         """Sets `net` to theta with all j of I_f,j > alpha I_r,j (strictly) dampened; their share.
 
-        The edit always starts from theta, so it can be repeated with any other alpha.
+        The result is that of a first edit of theta, whatever edits went before.
         """
-        spared = total = 0
-        for name, w in net.named_parameters():
-            alike = (w.data, self.theta[name], self.I_f[name], self.I_r[name], self.factors[name])
-            for edited, theta, I_f, I_r, factor in blocks(*alike):
-                spare = (alpha * I_r).ge_(I_f)  # 1.0 unless I_f > alpha I_r, then 0.0
-                spared += int(spare.sum())
-                # times 1 changes no bit;
-                # choosing weight by weight (torch.where) takes several times as long
-                torch.mul(theta, torch.maximum(spare, factor), out=edited)
-            total += w.numel()
-        return (total - spared) / total
+        alpha = as_float32(alpha)
+        if net is not self.net:
+            self.restore(net)
+        sure, perhaps = self.ranking.above(alpha)
+        changed = self.ranking.ranks(min(sure, self.edited[0]), max(perhaps, self.edited[1]))
+        changed = ascending(changed.clone())
+        doubtful = self.ranking.at(self.ranking.ranks(sure, perhaps))
+        more = selected(*doubtful, alpha).count_nonzero()
+        cuts = torch.searchsorted(changed, self.ends)
+        *stops, count = torch.cat([cuts, more[None]]).tolist()  # the one wait for a GPU
+        first = start = 0
+        for w, stop in zip(net.parameters(), stops, strict=True):
+            if stop > start:
+                places = changed[start:stop]
+                put(w.detach(), places - first, self.dampened(places, alpha))
+            first, start = first + w.numel(), stop
+        self.edited = sure, perhaps
+        torch.clear_autocast_cache()  # else the caller's autocast goes on with the weights before
+        return (sure + count) / len(self.theta)
+
+    def restore(self, net: nn.Module) -> None:
+        """Takes on a net: theta in all its weights."""
+        sizes = [w.numel() for w in net.parameters()]
+        for w, theta in zip(net.parameters(), self.theta.split(sizes), strict=True):
+            w.copy_(theta.view(w.shape))
+        self.net, self.edited = net, (0, 0)
+        ends = torch.tensor(sizes).cumsum(0, dtype=torch.int32)  # as places are
+        self.ends = ends.to(self.theta.device)
+
+    def dampened(self, places: Tensor, alpha: float) -> Tensor:
+        """theta_j min(lambda I_r,j / I_f,j, 1) where selected, else theta_j."""
+        I_f, I_r = self.ranking.at(places)
+        factor = (self.strength * I_r).div_(I_f).clamp_(max=1)
+        return self.theta[places] * torch.where(selected(I_f, I_r, alpha), factor, 1.0)

@@ -1,4 +1,4 @@
-"""Fine-tuning without the known poison (CF, catastrophic forgetting)."""
+"""Fine-tuning without the known poison (CF, catastrophic forgetting), and as a repair."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 import lightning as L
 
-from antidote.checks import require
-from antidote.core import Loader, Split
+from antidote.core import Loader, Split, require
 from antidote.recipe import Recipe
 from antidote.unlearning.trained import Trained
 
@@ -49,3 +48,33 @@ class Fraction(Trained):
 
 class FineTune(Fraction):
     """Goes on training the victim on all but the known poison."""
+
+
+class Repair(FineTune):
+    """Fine-tuning that mends what an edit broke: counted in passes, not in shares of the recipe.
+
+    Steps: `passes` over the retained data, as many as `known_passes` over the known poison would
+    be, and `more_steps`. If `broken_off`, the schedule is the one that fine-tuning has, of which
+    only the beginning is seen; else it is laid out for the steps taken.
+    """
+
+    def __init__(
+        self, passes: float, known_passes: int, more_steps: int, broken_off: bool, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
+        require(passes > 0, f"passes={passes} of a repair must be positive")
+        require(
+            min(known_passes, more_steps) >= 0,
+            f"known_passes={known_passes} and more_steps={more_steps} must not be negative",
+        )
+        self.retained, self.known, self.more = passes, known_passes, more_steps
+        self.broken_off = broken_off
+
+    def length(self, split: Split) -> int:
+        retained, known = (len(self.shuffled(part)) for part in (split.retain, split.forget))
+        return max(1, round(self.retained * retained) + self.known * known + self.more)
+
+    def horizon(self, split: Split) -> int:
+        """At least the steps taken: behind its end a schedule has no meaning."""
+        whole = super().length(split) if self.broken_off else 0
+        return max(self.length(split), whole)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from antidote.core import Report, Split, Victim
+from antidote.core import History, Method, Split, Victim
 
 
-class Nothing:
+class Nothing(Method):
     """Leaves the victim bit by bit as it is. (The reference's "no unlearning" fine-tunes.)"""
 
     needs_known = False
 
-    def unlearn(self, victim: Victim, split: Split) -> Report:
-        return Report()
+    def unlearn(self, victim: Victim, split: Split) -> History:
+        return History()

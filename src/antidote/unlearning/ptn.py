@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Any
 
+import torch
 from torch import nn
 
-from antidote.answers import accuracy
-from antidote.checks import require
-from antidote.core import Loader, Report, Split, Victim, derive
-from antidote.unlearning.evidence import Evidence
+from antidote.core import History, Loader, Method, Split, Victim, Work, accuracy, derive, require
 from antidote.unlearning.search import STRATEGIES, Path
+from antidote.unlearning.weight_editor import Editor
 
 log = logging.getLogger(__name__)
 
 
-class Editor(Protocol):
-    def signature(self) -> dict[str, Any]: ...
-    def measure(self, net: nn.Module, split: Split) -> Evidence: ...
-    def natural(self, evidence: Evidence) -> float: ...
-    def edit(self, net: nn.Module, evidence: Evidence, pressure: float) -> dict[str, float]: ...
-
-
-class PTN:
+class PTN(Method):
     """Raises the pressure until the known poison is no longer answered with its poisoned labels.
 
     A_0 is the victim's accuracy on the known poison w.r.t. its POISONED labels, A_t the accuracy
@@ -78,45 +71,62 @@ class PTN:
         allowed = sum(self.pressure(natural, t) <= self.pressure_max for t in range(self.max_tries))
         return max(1, allowed)
 
-    def signature(self) -> dict[str, Any]:
-        """What determines a try, besides net, data and its number: not where a search stops."""
+    # `needs_known` stays true, whatever the editor needs: a search looks at the known poison
+
+    def check(self, net: nn.Module) -> None:
+        self.method.check(net)
+
+    def tried(self) -> Work:
+        """What determines a try, besides its number: not where a search stops."""
         own = {"start": self.start, "growth": self.growth, "check": [self.augment, self.seed]}
-        return {**self.method.signature(), "search": type(self), **own}
+        what = {"search": type(self), "method": self.method, **own}
+        return Work("search", what, "search paths")
+
+    def work(self) -> Iterable[Work]:
+        yield from self.method.work()
+        yield self.tried()
 
     def known(self, split: Split, look: str) -> Loader:
         """The known poison; each look draws its own augmentation, whichever came before it."""
         augment = split.forget.augment if self.augment else None
-        return split.forget.but(seed=derive(self.seed, look), augment=augment)
+        return split.forget.with_(seed=derive(self.seed, look), augment=augment)
 
-    def unlearn(self, victim: Victim, split: Split) -> Report:
+    def unlearn(self, victim: Victim, split: Split) -> History:
         net = victim.net
-        A_0 = accuracy(net, self.known(split, "victim"))
+
+        def look(name: str) -> float:
+            torch.clear_autocast_cache()  # else an autocast that is on hides what was edited
+            with victim.precision():
+                return accuracy(net, self.known(split, name))
+
+        earlier, keep = split.memo.tries(self.tried(), net, [split.forget, split.retain])
+        A_0 = look("victim")
         evidence = self.method.measure(net, split)
         natural = self.method.natural(evidence)
 
         def attempt(t: int) -> dict[str, float]:
             done = self.method.edit(net, evidence, self.pressure(natural, t))
-            A_t = accuracy(net, self.known(split, f"try {t}"))
-            return {"try": t, "known_poison_accuracy": A_t, **done}
+            return {"try": t, "known_poison_accuracy": look(f"try {t}"), **done}
 
-        earlier, keep = split.record(self.signature())
         path = Path(attempt, earlier)
+        stop, met = self.search(path, A_0, self.tries(natural))
+        keep(path.fresh)
+        self.method.edit(net, evidence, self.pressure(natural, stop))
+        steps = [path.asked[t] for t in sorted(path.asked)]
+        search = self.told(path, stop, A_0)
+        search |= {"met": met, "infinite_ratios": evidence.infinite}
+        return History(steps, evidence.sample_gradients, evidence.saved + path.saved, search)
+
+    def search(self, path: Path, A_0: float, tries: int) -> tuple[int, bool]:
+        """(the try to keep, whether it is good enough)"""
         limit = self.rho * A_0 + 1e-12  # 7/50 is 0.2 of 35/50
-        tries = self.tries(natural)
         found = STRATEGIES[self.strategy](
             lambda t: path(t)["known_poison_accuracy"] <= limit, tries
         )
-        keep(path.fresh)
-        if found is None:
-            log.warning(
-                "PTN: none of %d tries brought the known poison to %.0f %%", tries, 100 * limit
-            )
-        stop = tries - 1 if found is None else found
-        self.method.edit(net, evidence, self.pressure(natural, stop))
-        search = self.told(path, stop, A_0)
-        search |= {"met": found is not None, "infinite_ratios": evidence.infinite}
-        steps = [path.asked[t] for t in sorted(path.asked)]
-        return Report(steps, evidence.sample_gradients, evidence.saved + path.saved, search)
+        if found is not None:
+            return found, True
+        log.warning("PTN: none of %d tries brought the known poison to %.0f %%", tries, 100 * limit)
+        return tries - 1, False
 
     def told(self, path: Path, stop: int, A_0: float) -> dict[str, Any]:
         """How the search went, and what the try it stopped at did."""

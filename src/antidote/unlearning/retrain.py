@@ -14,9 +14,12 @@ class Retrain(Trained):
     The undiscovered rest is still there.
     """
 
-    def prepare(self, victim: Victim) -> nn.Module:
+    def start(self, victim: Victim) -> nn.Module:
         victim.net.load_state_dict(victim.fresh().state_dict())
         return victim.net.train()
 
     def batches(self, split: Split) -> Loader:
         return split.retain
+
+    def title(self) -> str:
+        return "retrainings"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from antidote.checks import require
-from antidote.core import Loader, Report, Split, Victim
+from antidote.core import Loader, Split, Victim, require
 from antidote.unlearning.distance import kl
 from antidote.unlearning.finetune import Fraction
 
@@ -48,43 +46,37 @@ class WithTeacher(Fraction):
         require(temperature > 0, f"unlearning.temperature={temperature} must be positive")
         require(msteps >= 0, f"unlearning.msteps={msteps} must not be negative; 0 never ascends")
         self.alpha, self.T, self.msteps = alpha, temperature, msteps
-        self.ascents = 0
-        self.teacher: list[nn.Module] = []  # in a list, so that it is no part of what is trained
 
-    def prepare(self, victim: Victim) -> nn.Module:
-        self.teacher = [copy.deepcopy(victim.net).eval().requires_grad_(False)]
-        return victim.net.train()
-
+    @abstractmethod
     def ascend(self, step: int, round: int) -> bool:
         """Whether a round that begins after that many steps and rounds goes away first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def away(self, s: Tensor, t: Tensor, y: Tensor) -> Tensor:
         """The loss on known poison, of the student's and the teacher's logits (n, K)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def towards(self, s: Tensor, t: Tensor, y: Tensor) -> Tensor:
         """The loss on the rest."""
-        raise NotImplementedError
+
+    def teachers(self, victim: Victim) -> Sequence[nn.Module]:
+        return (victim.net,)
 
     def passes(self, split: Split) -> Rounds:
         forget, retain = self.shuffled(split.forget, "ascent"), self.shuffled(split.retain)
         return Rounds(forget, retain, self.ascend)
 
-    def training_step(self, batch: tuple[Tensor, Tensor, bool]) -> Tensor:  # type: ignore[override]
+    def loss(self, net: nn.Module, batch: Any, *teachers: nn.Module) -> Tensor:
         x, y, ascent = batch
-        with torch.no_grad():
-            t = self.teacher[0].to(x.device)(x)
-        s = self.net(x)
-        self.ascents += ascent
-        if ascent:
-            return self.told(self.away(s, t, y), len(y), "ascent_loss")
-        return self.told(self.towards(s, t, y), len(y))
+        (teacher,) = teachers
+        t, s = teacher(x), net(x)
+        return self.away(s, t, y) if ascent else self.towards(s, t, y)
 
-    def unlearn(self, victim: Victim, split: Split) -> Report:
-        report = super().unlearn(victim, split)
-        report.steps.append({"ascent_steps": float(self.ascents)})
-        return report
+    def called(self, batch: Any) -> str:
+        return "ascent_loss" if batch[2] else "loss"
+
+    def closing(self, steps: Mapping[str, int]) -> Sequence[Mapping[str, float]]:
+        return [{"ascent_steps": float(steps["ascent_loss"])}]
 
 
 class Scrub(WithTeacher):

@@ -10,8 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from antidote.checks import BadInput
-from antidote.core import Victim
+from antidote.core import BadInput, Victim
 from antidote.unlearning.finetune import Fraction
 
 
@@ -44,33 +43,29 @@ class FineTuneTail(Fraction):
     def __init__(self, k: int, **settings: Any) -> None:
         super().__init__(**settings)
         self.k = k
-        self.learned: list[nn.Parameter] = []
 
     def check(self, net: nn.Module) -> None:
         """Refuses a k that the net cannot be cut at, before any compute."""
+        super().check(net)
         cut(net, self.k)
 
-    def prepare(self, victim: Victim) -> nn.Module:
+    def start(self, victim: Victim) -> nn.Module:
         net = victim.net
-        self.learned = [w for w in net.parameters() if w.requires_grad]
+        learned = [w for w in net.parameters() if w.requires_grad]
         net.requires_grad_(False).eval()
         for part in cut(net, self.k):
             part.train()
             inside = {id(w) for w in part.parameters()}
-            for w in self.learned:
+            for w in learned:
                 w.requires_grad_(w.requires_grad or id(w) in inside)
         return net
-
-    def on_fit_end(self) -> None:
-        for w in self.learned:
-            w.requires_grad_(True)
 
 
 class RetrainTail(FineTuneTail):
     """EU-k: as CF-k, with the tail drawn anew by the net's factory."""
 
-    def prepare(self, victim: Victim) -> nn.Module:
-        net = super().prepare(victim)
+    def start(self, victim: Victim) -> nn.Module:
+        net = super().start(victim)
         for part, fresh in zip(cut(net, self.k), cut(victim.fresh(), self.k), strict=True):
             part.load_state_dict(fresh.state_dict())
         return net

@@ -1,11 +1,13 @@
-"""Methods that train: what a step sees and what it does; the loop is Lightning's."""
+"""Methods that train: what a step sees and what it costs; the loop is Lightning's."""
 
 from __future__ import annotations
 
 import copy
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -14,14 +16,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from antidote.answers import accuracy
-from antidote.checks import finite, require
-from antidote.core import Loader, Report, Split, Victim, derive, generator
+from antidote.core import (
+    History,
+    Loader,
+    Method,
+    Split,
+    Victim,
+    Watch,
+    Work,
+    accuracy,
+    derive,
+    generator,
+    require,
+)
 from antidote.recipe import Recipe
+from antidote.unlearning.modes import alone, frozen, relearning
 
 
-class Trained(L.LightningModule):
-    """Base of the trained methods.
+class Trained(Method):
+    """Base of the trained methods: a loss, and the batches it is taken on.
 
     `recipe` is the method's own; `make_trainer(max_steps=, ...)` builds a Lightning Trainer like
     the victim's. `hold_out`: share of the retained data that is not trained on; the result is then
@@ -29,30 +42,43 @@ class Trained(L.LightningModule):
     others), else the last iterate. No test data is ever looked at.
     """
 
-    net: nn.Module
-
     def __init__(
         self, recipe: Recipe, make_trainer: Callable[..., L.Trainer], hold_out: float, seed: int
     ) -> None:
-        super().__init__()
         require(
             0 <= hold_out < 1,
             f"hold_out={hold_out} is not a share in [0, 1); 0 keeps the last iterate",
         )
         self.recipe, self.make_trainer, self.seed = recipe, make_trainer, seed
         self.hold_out = hold_out
-        self.history: list[dict[str, float]] = []
-        self.seen = 0
-        self.held: Loader | None = None
-        self.best: tuple[float, dict[str, Tensor]] = (-1.0, {})
 
     @abstractmethod
     def batches(self, split: Split) -> Loader:
         """What a step sees."""
 
-    def prepare(self, victim: Victim) -> nn.Module:
-        """The net to start from, in the mode to train it in: the victim's own, edited in place."""
+    def start(self, victim: Victim) -> nn.Module:
+        """The net to start from, in the mode to train it in: the victim's own, edited in place.
+
+        Weights that it freezes learn again after the fit.
+        """
         return victim.net.train()
+
+    def teachers(self, victim: Victim) -> Sequence[nn.Module]:
+        """Nets, as they are before `start`, whose frozen copies in evaluation mode `loss` gets."""
+        return ()
+
+    def loss(self, net: nn.Module, batch: Any, *teachers: nn.Module) -> Tensor:
+        """What a step descends: cross-entropy with the labels as stored."""
+        x, y = batch
+        return F.cross_entropy(net(x), y)
+
+    def called(self, batch: Any) -> str:
+        """The name in the history of the loss on that batch."""
+        return "loss"
+
+    def closing(self, steps: Mapping[str, int]) -> Sequence[Mapping[str, float]]:
+        """What the history says last, of the number of steps by the name of their loss."""
+        return ()
 
     def passes(self, split: Split) -> Iterable[Any]:
         """The batches that Lightning asks for epoch by epoch."""
@@ -60,61 +86,102 @@ class Trained(L.LightningModule):
 
     def shuffled(self, loader: Loader, draw: str = "unlearn") -> Loader:
         """That loader as a training step wants it."""
-        return loader.but(
-            shuffle=True, batch_size=self.recipe.batch_size, seed=derive(self.seed, draw)
-        )
+        size, seed = self.recipe.batch_size, derive(self.seed, draw)
+        return loader.with_(shuffle=True, batch_size=size, seed=seed, join=True)
 
     def length(self, split: Split) -> int:
         """Optimiser steps."""
         return self.recipe.total_steps(self.batches(split).count)
 
-    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Cross-entropy with the labels as stored."""
-        x, y = batch
-        return self.told(F.cross_entropy(self.net(x), y), len(y))
+    def horizon(self, split: Split) -> int:
+        """Steps that the schedule is laid out for."""
+        return self.length(split)
 
-    def told(self, loss: Tensor, n: int, name: str = "loss") -> Tensor:
-        """The loss, if it is finite, and written into the history as the mean of the pass."""
-        finite(loss, f"{type(self).__name__}'s {name}")
-        self.log(name, loss, on_step=False, on_epoch=True, batch_size=n)
-        return loss
+    def check(self, net: nn.Module) -> None:
+        self.recipe.check()
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        self.seen += len(batch[1])
+    def title(self) -> str:
+        """What a plan calls such trainings."""
+        return f"other trainings, {type(self).__name__}"
 
-    def on_train_epoch_end(self) -> None:
-        step = {k: v.item() for k, v in self.trainer.callback_metrics.items()}
-        if self.held is not None:
-            step["held_out_accuracy"] = accuracy(self.net, self.held)
-            if step["held_out_accuracy"] > self.best[0]:
-                self.best = (step["held_out_accuracy"], copy.deepcopy(self.net.state_dict()))
-        self.history.append(step)
+    def work(self) -> Iterable[Work]:
+        # how the Trainer is made is the run's setting, not the method's
+        settings = {name: value for name, value in vars(self).items() if name != "make_trainer"}
+        yield Work("training", {"method": type(self), **settings}, self.title())
 
-    def configure_optimizers(self) -> Any:
-        learned = [w for w in self.net.parameters() if w.requires_grad]
-        return self.recipe.optimizers(learned, int(self.trainer.estimated_stepping_batches))
-
-    def unlearn(self, victim: Victim, split: Split) -> Report:
+    def unlearn(self, victim: Victim, split: Split) -> History:
         device = next(victim.net.parameters()).device
-        self.net = self.prepare(victim)
-        split = self.reserve(split)
+        split, held = self.reserve(split)
         steps = self.length(split)
         # a pass has at least one step, so there are never too few epochs
-        self.make_trainer(max_steps=steps, max_epochs=steps, logger=False).fit(
-            self, self.passes(split)
-        )
-        if self.held is not None:
-            self.net.load_state_dict(self.best[1])
-        victim.net = self.net.to(device)
-        return Report(steps=self.history, sample_gradients=self.seen)
+        trainer = self.make_trainer(max_steps=steps, max_epochs=steps, logger=False)
+        home = trainer.strategy.root_device
+        teachers = [frozen(net).to(home) for net in self.teachers(victim)]
+        # the Trainer sets the precision; around its steps there is none but float32
+        with relearning(victim.net), torch.autocast(home.type, enabled=False):
+            fit = _Fit(self, self.start(victim), teachers, held, self.horizon(split))
+            trainer.fit(fit, self.passes(split))
+        victim.net = fit.net.to(device)
+        return History([*fit.epochs, *self.closing(fit.steps)], sample_gradients=fit.seen)
 
-    def reserve(self, split: Split) -> Split:
-        """The split without the part that only chooses the checkpoint."""
+    def reserve(self, split: Split) -> tuple[Split, Loader | None]:
+        """The split without the part that only chooses the checkpoint, and that part, plain."""
         if self.hold_out == 0:
-            return split
+            return split, None
         rows = split.retain.rows
         n = math.ceil(self.hold_out * len(rows))
         coin = generator(self.seed, "hold out")
         order = torch.randperm(len(rows), generator=coin).to(rows.device)
-        self.held = split.retain.but(rows=rows[order[:n]].sort().values, augment=None)
-        return replace(split, retain=split.retain.but(rows=rows[order[n:]].sort().values))
+        held = split.retain.with_(rows=rows[order[:n]].sort().values, augment=None)
+        rest = split.retain.with_(rows=rows[order[n:]].sort().values)
+        return replace(split, retain=rest), held
+
+
+class _Fit(L.LightningModule):
+    """What one call of a trained method needs and leaves."""
+
+    net: nn.Module
+
+    def __init__(
+        self,
+        method: Trained,
+        net: nn.Module,
+        teachers: list[nn.Module],
+        held: Loader | None,
+        horizon: int,
+    ) -> None:
+        super().__init__()
+        self.method, self.net, self.held, self.horizon = method, net, held, horizon
+        self.teachers = teachers  # a list, so that they are no part of what is trained
+        self.epochs: list[dict[str, float]] = []
+        self.steps: Counter[str] = Counter()
+        self.seen, self.watch = 0, Watch()
+        self.best: tuple[float, dict[str, Tensor]] = (-1.0, {})
+
+    def training_step(self, batch: Any) -> Tensor:
+        name, n = self.method.called(batch), len(batch[1])
+        with alone(self.net) if n == 1 else nullcontext():
+            loss = self.method.loss(self.net, batch, *self.teachers)
+        self.watch(loss, f"{type(self.method).__name__}'s {name}")
+        self.log(name, loss, on_step=False, on_epoch=True, batch_size=n)
+        self.steps[name] += 1
+        self.seen += n
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        step = {k: v.item() for k, v in self.trainer.callback_metrics.items()}
+        if self.held is not None:
+            with self.trainer.precision_plugin.forward_context():
+                step["held_out_accuracy"] = accuracy(self.net, self.held)
+            if step["held_out_accuracy"] > self.best[0]:
+                self.best = (step["held_out_accuracy"], copy.deepcopy(self.net.state_dict()))
+        self.epochs.append(step)
+
+    def on_train_end(self) -> None:
+        self.watch.close()
+        if self.held is not None:
+            self.net.load_state_dict(self.best[1])
+
+    def configure_optimizers(self) -> Any:
+        learned = [w for w in self.net.parameters() if w.requires_grad]
+        return self.method.recipe.optimizers(learned, self.horizon)

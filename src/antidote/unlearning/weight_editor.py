@@ -7,13 +7,14 @@ YAML files over one class.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from antidote.checks import require
-from antidote.core import Loader, Report, Split, Victim
+from antidote.core import History, Loader, Method, Split, Victim, Work, one_of, require
 from antidote.unlearning.evidence import Evidence, Objective, importance
 
 
@@ -22,8 +23,33 @@ class Cutoff(Protocol):
     def alpha(self, evidence: Evidence, pressure: float) -> tuple[float, float | None]: ...
 
 
-class WeightEditor:
-    """`measure` passes over the data twice and costs all the time; `edit` is arithmetic.
+class Editor(Method):
+    """A method whose edit has a strength, so that PTN can search for it.
+
+    `measure` costs all the time and leaves the net as it is; `edit` may be called any number of
+    times and always starts from the net that was measured.
+    """
+
+    @abstractmethod
+    def measure(self, net: nn.Module, split: Split) -> Evidence: ...
+
+    @abstractmethod
+    def natural(self, evidence: Evidence) -> float:
+        """The pressure to use when nothing is searched."""
+
+    @abstractmethod
+    def edit(self, net: nn.Module, evidence: Evidence, pressure: float) -> dict[str, float]:
+        """What was done, as numbers; more pressure edits more."""
+
+    def unlearn(self, victim: Victim, split: Split) -> History:
+        evidence = self.measure(victim.net, split)
+        done = self.edit(victim.net, evidence, self.natural(evidence))
+        done["infinite_ratios"] = evidence.infinite
+        return History([done], evidence.sample_gradients, evidence.saved)
+
+
+class WeightEditor(Editor):
+    """Two passes over the data, then arithmetic.
 
     `strength` is SSD's lambda. `denominator`: "retain" (reference) divides by the importance for
     all but the known poison, "full" for all of the training set. `weighting`: "batches" (reference)
@@ -46,14 +72,8 @@ class WeightEditor:
             power in (1, 2),
             f"power={power} is neither 1 (absolute gradient) nor 2 (squared gradient)",
         )
-        require(
-            denominator in ("retain", "full"),
-            f"denominator={denominator} is neither retain nor full",
-        )
-        require(
-            weighting in ("batches", "samples"),
-            f"weighting={weighting} is neither batches nor samples",
-        )
+        one_of("denominator", denominator, ("retain", "full"))
+        one_of("weighting", weighting, ("batches", "samples"))
         require(
             strength > 0,
             f"strength={strength} (lambda) must be positive; 1 is the adaptive methods' value",
@@ -65,23 +85,15 @@ class WeightEditor:
         self.batch_size, self.denominator, self.weighting = batch_size, denominator, weighting
         self.augment, self.seed = augment, seed
 
-    def what(self) -> dict[str, Any]:
-        """What determines the importances, besides net and data."""
-        return {
-            "by": importance,
-            "objective": self.objective,
-            "power": self.power,
-            "batch_size": self.batch_size,
-            "denominator": self.denominator,
-            "weighting": self.weighting,
-            "augment": self.augment,
-            "seed": self.seed,
-        }
+    def importances(self) -> Work:
+        """The two passes: neither cutoff nor strength changes what they give."""
+        later = ("cutoff", "strength")
+        settings = {name: value for name, value in vars(self).items() if name not in later}
+        name = getattr(self.objective, "__name__", str(self.objective))
+        return Work("importances", {"by": importance, **settings}, f"importances, {name}")
 
-    def signature(self) -> dict[str, Any]:
-        """What determines an edit, besides net, data and pressure."""
-        cutoff = {"cutoff": type(self.cutoff), "cutoff settings": vars(self.cutoff)}
-        return {**self.what(), "editor": type(self), **cutoff, "strength": self.strength}
+    def work(self) -> Iterable[Work]:
+        yield self.importances()
 
     def loaders(self, split: Split) -> dict[str, Loader]:
         """The two data sets in random batches.
@@ -94,33 +106,27 @@ class WeightEditor:
         how: dict[str, Any] = {"shuffle": True, "batch_size": self.batch_size, "seed": self.seed}
         if not self.augment:
             how["augment"] = None
-        return {"I_r": split.retain.but(rows=rest, **how), "I_f": split.forget.but(**how)}
+        return {"I_r": split.retain.with_(rows=rest, **how), "I_f": split.forget.with_(**how)}
 
     def measure(self, net: nn.Module, split: Split) -> Evidence:
         loaders = self.loaders(split)
 
-        def work() -> dict[str, torch.Tensor]:
-            by_sample = self.weighting == "samples"
+        def compute() -> dict[str, Tensor]:
+            how = self.objective, self.power, self.weighting == "samples"
             return {
                 f"{which}/{name}": t
                 for which, loader in loaders.items()
-                for name, t in importance(
-                    net, loader, self.objective, self.power, by_sample
-                ).items()
+                for name, t in importance(net, loader, *how).items()
             }
 
-        tensors, saved = split.once(self.what(), work)
-        theta = {n: w.detach().clone() for n, w in net.named_parameters()}
-        # on theta's device and in its memory layout,
-        # which makes edits a third faster than mixed layouts
-        I_f, I_r = (
-            {n: torch.empty_like(w).copy_(tensors[f"{which}/{n}"]) for n, w in theta.items()}
-            for which in ("I_f", "I_r")
-        )
-        return Evidence(
-            theta=theta,
-            I_f=I_f,
-            I_r=I_r,
+        work, known = self.importances(), [split.forget, split.retain]
+        tensors, saved = split.memo.tensors(work, net, known, compute)
+        names = [name for name, _ in net.named_parameters()]
+        I_f, I_r = ({n: tensors[f"{which}/{n}"] for n in names} for which in ("I_f", "I_r"))
+        return Evidence.of(
+            net,
+            I_f,
+            I_r,
             frac=split.forget.count / (split.forget.count + split.retain.count),
             strength=self.strength,
             sample_gradients=sum(loader.count for loader in loaders.values()),
@@ -128,17 +134,9 @@ class WeightEditor:
         )
 
     def natural(self, evidence: Evidence) -> float:
-        """The pressure to use when nothing is searched."""
         return self.cutoff.natural(evidence)
 
     def edit(self, net: nn.Module, evidence: Evidence, pressure: float) -> dict[str, float]:
-        """Dampens the weights that `evidence` was measured on; what was done, as numbers."""
         alpha, percentile = self.cutoff.alpha(evidence, pressure)
         done = {"pressure": pressure, "cutoff": alpha, "dampened": evidence.edit(net, alpha)}
         return done if percentile is None else done | {"percentile": percentile}
-
-    def unlearn(self, victim: Victim, split: Split) -> Report:
-        evidence = self.measure(victim.net, split)
-        done = self.edit(victim.net, evidence, self.natural(evidence))
-        done["infinite_ratios"] = evidence.infinite
-        return Report([done], evidence.sample_gradients, evidence.saved)

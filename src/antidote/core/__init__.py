@@ -1,0 +1,62 @@
+"""The nouns every part of antidote speaks; needs torch only."""
+
+from antidote.core.checks import BadInput, Diverged, Watch, finite, one_of, require
+from antidote.core.data import (
+    Augment,
+    Data,
+    Loader,
+    Samples,
+    View,
+    as_float,
+    derive,
+    everything,
+    generator,
+)
+from antidote.core.net import accuracy, answers, evaluating
+from antidote.core.threat import (
+    Attack,
+    History,
+    Measure,
+    Memo,
+    Method,
+    Poison,
+    Probe,
+    Split,
+    Tries,
+    Verdict,
+    Victim,
+    Work,
+)
+
+__all__ = [
+    "Attack",
+    "Augment",
+    "BadInput",
+    "Data",
+    "Diverged",
+    "History",
+    "Loader",
+    "Measure",
+    "Memo",
+    "Method",
+    "Poison",
+    "Probe",
+    "Samples",
+    "Split",
+    "Tries",
+    "Verdict",
+    "Victim",
+    "View",
+    "Watch",
+    "Work",
+    "accuracy",
+    "answers",
+    "as_float",
+    "derive",
+    "evaluating",
+    "everything",
+    "finite",
+    "generator",
+    "one_of",
+    "require",
+]

@@ -1,0 +1,183 @@
+"""Who knows what: the attack and its truth | the defender's world | the methods.
+
+Imports torch only.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from antidote.core.data import Data, Loader, Samples, View
+
+Measure = Callable[[nn.Module, Loader], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What to measure on which rows. Labels are the truth, so a higher accuracy is healthier."""
+
+    loader: Loader
+    measure: Measure
+
+
+class Verdict(ABC):
+    """What healing means for an attack."""
+
+    @abstractmethod
+    def __call__(
+        self, before: Mapping[str, float], after: Mapping[str, float]
+    ) -> dict[str, float | None]:
+        """A run in few numbers, from what the probes measured; None where one has no meaning.
+
+        `healed` and `accuracy_drop` are among them, whatever the attack.
+        """
+
+
+@dataclass(frozen=True)
+class Poison:
+    """What an attack leaves: the training set the victim sees, the rows touched, how to measure it.
+
+    `truth` (n,): the true label of every row of `train`. `view(x, rows)` stamps training rows after
+    augmentation; `probes` are named by their metric prefix.
+    """
+
+    train: Samples
+    truth: Tensor
+    indices: Tensor
+    probes: Mapping[str, Probe]
+    verdict: Verdict
+    view: View | None = None
+
+
+class Attack(ABC):
+    """Turns clean data into poisoned.
+
+    `surrogate()` is a clean model, trained when called; only an attack that says so may call it,
+    since its poison then depends on how victims are trained.
+    """
+
+    needs_surrogate = False
+
+    @abstractmethod
+    def poison(self, data: Data, surrogate: Callable[[], nn.Module]) -> Poison: ...
+
+
+@dataclass(frozen=True)
+class Work:
+    """A piece of a method's work that is counted, timed, and kept if it can be had again.
+
+    `kind`: "importances", "search" or "training". `what`: all that determines its result, besides
+    net and data. `name`: what a plan calls it.
+    """
+
+    kind: str
+    what: Mapping[str, Any]
+    name: str
+
+
+Tries = dict[int, dict[str, float]]
+Compute = Callable[[], dict[str, Tensor]]
+
+
+class Memo:
+    """Remembers nothing. The engine's remembers, by work, net and loaders as they are at the call.
+
+    Both verbs take those three, so that a method which hands over an edited net, or other rows,
+    can never be given what belongs to another.
+    """
+
+    def tensors(
+        self, work: Work, net: nn.Module, loaders: Sequence[Loader], compute: Compute
+    ) -> tuple[dict[str, Tensor], float]:
+        """(`compute()` or what it returned before, seconds that were spared)."""
+        return compute(), 0.0
+
+    def tries(
+        self, work: Work, net: nn.Module, loaders: Sequence[Loader]
+    ) -> tuple[Tries, Callable[[Tries], None]]:
+        """What the tries of a search gave in earlier runs, and a function that keeps more."""
+        return {}, lambda tries: None
+
+
+@dataclass(frozen=True)
+class Split:
+    """A defender's whole world: the known poison | all else, the undiscovered rest in it.
+
+    Both with labels and trigger as training saw them.
+    """
+
+    forget: Loader
+    retain: Loader
+    memo: Memo = field(default_factory=Memo, repr=False, compare=False)
+
+    def flagged(self) -> Loader:
+        """All rows; y is 1 for known poison and 0 for the rest, in place of the labels."""
+        samples, known = self.retain.samples, self.forget.rows
+        flags = torch.zeros_like(samples.y)
+        flags[known] = 1
+        rows = torch.cat([self.retain.rows, known]).sort().values
+        return self.retain.with_(samples=Samples(samples.x, flags), rows=rows)
+
+
+@dataclass(frozen=True)
+class History:
+    """What an unlearning method says of its own work; a chain's is the sum of its parts'.
+
+    `steps`: one dict of numbers per try or epoch. `sample_gradients`: samples passed forward and
+    backward. `saved`: seconds of work that was remembered, to be added to the wall clock for an
+    honest cost. `search`: how a search ended, or None.
+    """
+
+    steps: Sequence[Mapping[str, float]] = ()
+    sample_gradients: int = 0
+    saved: float = 0.0
+    search: Mapping[str, Any] | None = None
+
+    def __add__(self, other: History) -> History:
+        return History(
+            [*self.steps, *other.steps],
+            self.sample_gradients + other.sample_gradients,
+            self.saved + other.saved,
+            other.search or self.search,
+        )
+
+
+@dataclass
+class Victim:
+    """A trained model.
+
+    `net` maps a batch to logits (n, K); `fresh()` makes an untrained net of the same kind.
+    `precision()`: the autocast in which accuracies are measured; one for each measurement, since an
+    autocast goes on using the weights that it first met.
+    """
+
+    net: nn.Module
+    fresh: Callable[[], nn.Module]
+    precision: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+
+class Method(ABC):
+    """An unlearning method: settings only.
+
+    Whatever a call needs is born in the call, so a method can be used twice.
+    """
+
+    needs_known = True  # False: works with an empty forget set
+
+    def check(self, net: nn.Module) -> None:  # noqa: B027, most take every net
+        """Raises `BadInput` if it cannot take this net, before any compute."""
+
+    def work(self) -> Iterable[Work]:
+        """The pieces of its work, those of the methods inside it included."""
+        return ()
+
+    @abstractmethod
+    def unlearn(self, victim: Victim, split: Split) -> History:
+        """Edits `victim.net` in place, from nothing but the split."""

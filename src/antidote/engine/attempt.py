@@ -1,0 +1,237 @@
+"""One attempt at a cell: nobody else at it meanwhile, and its end recorded, whatever it is."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from antidote.engine.cell import GROUPS, Cell, bad_input
+from antidote.engine.disk import Lock, as_json, write
+from antidote.engine.labels import run_name
+from antidote.engine.records import Record, Records
+from antidote.engine.tracking import Tracker
+
+log = logging.getLogger(__name__)
+OWN = (  # what a run leaves in its folder; an earlier one's goes first
+    "result.json",
+    "traceback.txt",
+    "config.yaml",
+    "poison.npz",
+    "samples.npz",
+    "victim.safetensors",
+    "unlearned.safetensors",
+    "samples.png",
+    "per_class.png",
+    "ptn_path.png",
+)
+
+
+class Terminated(BaseException):
+    """SIGTERM: ends a run or a sweep as Ctrl-C does, with status 143."""
+
+
+STOPPED = {KeyboardInterrupt: 130, Terminated: 143}  # exit status, as shells have it
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM raises `Terminated` in this block (in a main thread; elsewhere Python allows none)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise Terminated("ended by SIGTERM")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Attempt:
+    """`with Attempt(cell) as attempt`: an exception becomes a record, and nobody else is at the cell.
+
+    In a sweep an exception is then swallowed, so that the other jobs go on; alone, bad input ends
+    in one sentence and anything else is raised. Ctrl-C and SIGTERM end everything.
+    """
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell, self.records, self.tracker = cell, Records(cell.output), Tracker()
+        self.folder = cell.folder or Path()
+        self.id = cell.id("unread")  # until the data are known
+        self.lock: Lock | None = None
+        self.began = time.strftime("%F %T")
+        self.done: Record | None = None
+
+    def __enter__(self) -> Attempt:
+        for name in OWN:
+            (self.folder / name).unlink(missing_ok=True)
+        return self
+
+    def claim(self, id: str, tracker: Tracker) -> None:
+        """The cell is this one, and nobody else may run it until the end of the attempt."""
+        self.id, self.tracker, self.lock = id, tracker, self.records.lock(id)
+        self.lock.acquire()
+        killed = self.records.marked(id)
+        if killed is not None and killed.get("mlflow"):
+            self.tracker.killed(killed["mlflow"])
+
+    def before(self) -> Record | None:
+        """In a sweep, the record of a cell that is done and left all that is asked for now.
+
+        What MLflow lacks is sent there from the record.
+        """
+        if self.cell.sweep is None or not self.cell.settings["resume"]:
+            return None
+        record = self.records.read(self.id)
+        if record is None or record["status"] != "ok" or lacks(record, self.cell.settings):
+            return None
+        log.info("done before, in %s; resume=false does it again", record["folder"])
+        if not self.tracker.holds(record["mlflow"]):
+            self.start()
+            self.tracker.finish(record, sorted(Path(record["folder"]).glob("*.*")))
+            self.records.write(record | {"mlflow": self.tracker.where()})
+        return record
+
+    def epoch(self, figures: Mapping[str, float], epoch: int) -> None:
+        """The victim's training, as it goes."""
+        self.tracker.series([figures], first=epoch)
+
+    def attach(self, made: Iterable[Path]) -> None:
+        if self.tracker.run_id is not None:
+            self.tracker.attach(self.tracker.run_id, made)
+
+    def start(self) -> None:
+        """From here on the cell counts as being run."""
+        name = run_name(self.cell.settings, self.cell.choices)
+        chosen = {f"choice.{k}": v for k, v in self.cell.choices.items()}
+        tags = {"config_hash": self.cell.config_hash, "cell": self.id, "command": self.cell.command}
+        self.tracker.start(name, self.cell.settings | chosen, commit=commit(), **tags)
+        mark = {"config_hash": self.cell.config_hash, "sweep": self.cell.sweep}
+        self.records.mark(self.id, **mark, mlflow=self.tracker.run_id)
+
+    def about(self) -> Record:
+        """What a record says whatever came of the attempt."""
+        return {
+            "id": self.id,
+            "config_hash": self.cell.config_hash,
+            "seed": self.cell.settings["seed"],
+            **{group: self.cell.choices.get(group, "") for group in GROUPS},
+            "command": self.cell.command,
+            "commit": commit(),
+            "folder": str(self.folder),
+            "sweep": self.cell.sweep,
+            "job": self.cell.job,
+            "began": self.began,
+            "ended": time.strftime("%F %T"),
+            "mlflow": self.tracker.where(),
+            "settings": self.cell.content,
+        }
+
+    def finish(self, result: Mapping[str, Any], made: Iterable[Path]) -> Record:
+        """The record comes first, then what may fail."""
+        self.done = {**self.about(), **result, "status": "ok", "error": None}
+        self.records.write(self.done)
+        shown = self.folder / "result.json"
+        tried(lambda: write(shown, as_json(self.done, indent=1)))
+        self.tracker.finish(self.done, [*made, shown, *self.logs()])
+        return self.done
+
+    def logs(self) -> list[Path]:
+        return [self.cell.log] if self.cell.log else []
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> bool:
+        # Lightning turns Ctrl-C into SystemExit; a sweep must end on it, not go on to the next job
+        if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
+            error = error.__context__
+        try:
+            if error is not None and self.done is None:
+                self.fail(error)
+        finally:
+            if self.lock is not None:
+                self.records.unmark(self.id)
+                self.lock.release()
+        if error is None:
+            return False
+        return self.ended(error)
+
+    def ended(self, error: BaseException) -> bool:
+        """How the process or the sweep goes on; True if it goes on as if nothing had happened."""
+        if self.cell.sweep is None:
+            status = STOPPED.get(type(error))
+            if status is not None:
+                print(f"{sentence_of(error)}; the same command begins again", file=sys.stderr)
+                raise SystemExit(status) from None
+            if bad_input(error):
+                raise SystemExit(f"error: {sentence_of(error)}") from None
+            return False
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        if isinstance(error, Exception | SystemExit):
+            log.error("failed: %s", sentence_of(error))
+            return True
+        return False
+
+    def fail(self, error: BaseException) -> None:
+        """Leaves the failure where results are looked for; no step keeps the next from its try."""
+        sentence = sentence_of(error)
+        trace = self.folder / "traceback.txt"
+        record = {**self.about(), "status": "failed", "error": sentence}
+        tried(lambda: self.records.write(record))
+        tried(lambda: write(trace, "".join(traceback.format_exception(error))))
+        tried(lambda: write(self.folder / "result.json", as_json(record, indent=1)))
+        tried(lambda: self.tracker.fail(sentence, [trace, *self.logs()]))
+
+
+def lacks(record: Record, settings: Mapping[str, Any]) -> bool:
+    """Whether a finished run did not leave what is asked for now; pictures can be drawn later."""
+    wanted = ["victim.safetensors", "unlearned.safetensors"] * settings["save_models"]
+    wanted += ["samples.npz"] * settings["pictures"]
+    return not all((Path(record["folder"]) / name).exists() for name in wanted)
+
+
+def tried(step: Callable[[], object]) -> None:
+    try:
+        step()
+    except Exception as error:
+        log.warning("the end of the run could not be recorded everywhere: %s", error)
+
+
+def sentence_of(error: BaseException) -> str:
+    """What happened, for people."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, Terminated):
+        return str(error)
+    return str(bad_input(error) or f"{type(error).__name__}: {error}").strip()
+
+
+@functools.cache
+def commit() -> str:
+    """The source's git commit, with + if files differ from it; "unknown" outside a repository."""
+    try:
+        said = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return said.stdout.strip()

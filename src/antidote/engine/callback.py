@@ -1,0 +1,112 @@
+"""Where Lightning's fit ends: the victim is kept, then unlearned."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+import torch
+from torch import nn
+
+from antidote.core import History, Method, Split, Victim, derive, finite
+
+
+class KeepVictim(L.Callback):
+    """Keeps each epoch's figures, and hands the fitted victim to `keep(net, seconds, epochs)`."""
+
+    def __init__(
+        self,
+        keep: Callable[[nn.Module, float, list[dict[str, float]]], None],
+        tell: Callable[[Mapping[str, float], int], None],
+    ) -> None:
+        self.keep, self.tell, self.began = keep, tell, 0.0
+        self.epochs: list[dict[str, float]] = []
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.epochs.append({name: v.item() for name, v in trainer.callback_metrics.items()})
+        self.tell(self.epochs[-1], len(self.epochs) - 1)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        seconds = time.perf_counter() - self.began
+        self.check(pl_module.net, trainer.train_dataloader)
+        self.keep(pl_module.net, seconds, self.epochs)
+
+    @torch.no_grad()
+    def check(self, net: nn.Module, loader: Any) -> None:
+        """One batch of answers: what the last step did is in no loss that was looked at."""
+        x, _ = next(iter(loader))
+        device = next(net.parameters()).device  # Lightning has moved the net to the CPU by now
+        finite(net.eval()(x.to(device)), "what the fitted victim answers")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The net before and after, what was measured on both, and what it took; wall seconds.
+
+    `unlearn_seconds` is what the method costs without a memo: time that it spared is added.
+    """
+
+    victim: nn.Module
+    unlearned: nn.Module
+    before: dict[str, float]
+    after: dict[str, float]
+    history: History
+    unlearn_seconds: float
+    evaluate_seconds: float
+
+
+Measured = Callable[[L.Trainer, nn.Module], tuple[dict[str, float], float]]
+
+
+class Unlearning(L.Callback):
+    """Hands the split to `method`; `measured(trainer, net)` before and after is (figures, seconds)."""
+
+    outcome: Outcome
+
+    def __init__(self, method: Method, split: Split, measured: Measured, seed: int) -> None:
+        self.method, self.split, self.measured, self.seed = method, split, measured, seed
+
+    def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
+        self.method.check(pl_module.net)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        device = trainer.strategy.root_device
+        pl_module.to(device)  # Lightning has moved it back to the CPU
+        before, victim = self.measured(trainer, pl_module.net), copy.deepcopy(pl_module.net)
+        precision = trainer.precision_plugin.forward_context
+        patient = Victim(pl_module.net, pl_module.fresh, precision)
+        with wall_clock(device) as elapsed, torch.random.fork_rng(), torch.enable_grad():
+            torch.manual_seed(derive(self.seed, "unlearning"))
+            history = self.method.unlearn(patient, self.split)
+        pl_module.net = patient.net
+        for name, w in pl_module.net.state_dict().items():
+            finite(w, f"the unlearned {name}")
+        after = self.measured(trainer, pl_module.net)
+        self.outcome = Outcome(
+            victim=victim,
+            unlearned=pl_module.net,
+            before=before[0],
+            after=after[0],
+            history=history,
+            unlearn_seconds=elapsed[0] + history.saved,
+            evaluate_seconds=before[1] + after[1],
+        )
+
+
+@contextmanager
+def wall_clock(device: torch.device) -> Iterator[list[float]]:
+    """[seconds] once the block is left, with all work on the device done."""
+    elapsed: list[float] = []
+    began = time.perf_counter()
+    yield elapsed
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elapsed.append(time.perf_counter() - began)

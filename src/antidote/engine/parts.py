@@ -1,0 +1,110 @@
+"""What a cell is made of, all built before any work, so that bad settings are refused first."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from antidote.core import Attack, Data, Method, Poison
+from antidote.core.data import digest, fingerprint
+from antidote.engine import stages
+from antidote.engine.callback import Measured
+from antidote.engine.cell import Cell
+from antidote.engine.code import code, targets
+from antidote.engine.memo import Remembered
+from antidote.engine.memory import keep_freed_memory
+from antidote.engine.store import Store
+from antidote.engine.tracking import Tracker
+from antidote.engine.victim import Training
+from antidote.metrics.score import Untouched
+from antidote.model.classifier import Classifier
+from antidote.recipe import Recipe
+
+
+class Parts:
+    """`where`: what a result's bits depend on besides code, data and settings."""
+
+    def __init__(self, cell: Cell) -> None:
+        cell.check()
+        quiet()
+        keep_freed_memory()
+        torch.set_num_threads(cell.threads)
+        self.cell = cell
+        self.tracker: Tracker = cell.build("logger")
+        self.store = Store(cell.settings["store"], cell.settings["cache"])
+        self.make_trainer: Callable[..., L.Trainer] = cell.build("trainer")
+        trainer = self.make_trainer(max_steps=0, logger=False)
+        self.device, self.where = trainer.strategy.root_device, stages.hardware(trainer)
+        self.method: Method = cell.build("unlearning")
+        self.discovery: stages.Discover = cell.build("discovery")
+        self.attack: Attack = cell.build("poison")
+        self.recipe: Recipe = cell.build("recipe")
+        self.recipe.check()
+        self.make_victim: Callable[..., Classifier] = cell.build("model")
+        cell.file("victim")
+        self.scale = cell.scale(self.where)
+
+    @property
+    def net(self) -> list[object]:
+        """What the bits of anything computed with the cell's net depend on."""
+        return [code(targets(self.cell.content["model"])), self.where]
+
+    def memo(self) -> Remembered:
+        return Remembered(self.store, self.net, scale=self.scale)
+
+    def training(self, module: Classifier, key: str, samples: int, **how: Any) -> Training:
+        steps, scale = self.recipe.total_steps(samples), self.scale
+        return Training(module, self.store, fingerprint(key, self.where), steps, scale=scale, **how)
+
+    def clean(self, data: Data, found: str) -> nn.Module:
+        """A net fitted on the data without poison, for attacks that ask."""
+        nobody = torch.empty(0, dtype=torch.int64, device=data.train.y.device)
+        verdict = Untouched("test/accuracy")
+        poison = Poison(data.train, data.train.y, nobody, {}, verdict)
+        module = self.make_victim(recipe=self.recipe, data=data)
+        loader = stages.training(data, poison, self.recipe.batch_size, self.cell.seed)
+        key = fingerprint("clean", *self.cell.stage("model", "recipe", "trainer", "seed"), found)
+        with self.training(module, key, loader.count) as training:
+            fit = (self.make_trainer, module, loader, training.callbacks, training.steps)
+            stages.fit(*fit, self.cell.seed)
+        return module.net.to(self.device)
+
+    def measured(self, poison: Poison, found: str) -> Measured:
+        """Measures all probes of a net; a net that was seen before is looked up.
+
+        A grid asks for each victim in every cell.
+        """
+        store, of = self.store, [self.cell.poisoned(found), *self.net]
+
+        def measured(trainer: L.Trainer, net: nn.Module) -> tuple[dict[str, float], float]:
+            def work() -> dict[str, Tensor]:
+                with trainer.precision_plugin.forward_context():
+                    figures = stages.measure(net, poison.probes)
+                return {n: torch.tensor(v, dtype=torch.float64) for n, v in figures.items()}
+
+            began = time.perf_counter()
+            key = fingerprint("measures", of, digest(*net.state_dict().values()))
+            figures, saved = store.fetch("measures", key, work, scale=self.scale)
+            seconds = time.perf_counter() - began + saved
+            return {name: value.item() for name, value in figures.items()}, seconds
+
+        return measured
+
+
+def quiet() -> None:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # deprecations inside Lightning, hints about workers
+    warnings.filterwarnings("ignore", module="lightning")
+
+
+def models_of(folder: Path) -> list[Path]:
+    """Where a run's nets, before and after, lie."""
+    return [folder / f"{name}.safetensors" for name in ("victim", "unlearned")]

@@ -1,0 +1,58 @@
+"""What a run found, as the keys of its record; docs/results.md explains them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from antidote.core import Data, Poison
+from antidote.engine.callback import Outcome
+from antidote.engine.victim import Training
+from antidote.metrics.score import objective
+
+
+def summary(
+    data: Data,
+    poison: Poison,
+    known: Tensor,
+    training: Training,
+    done: Outcome,
+) -> dict[str, Any]:
+    """Shares in 0..1, seconds of the wall clock; what has no meaning is None."""
+    history = done.history
+    scores = told(poison.verdict(done.before, done.after))
+    fitted = ["fit"] * (training.restored and training.seconds is not None)
+    return {
+        "classes": list(data.classes),
+        "n_train": len(data.train),
+        "poison_rate": len(poison.indices) / len(data.train),
+        "n_poisoned": len(poison.indices),
+        "n_known": len(known),
+        "before": told(done.before),
+        "after": told(done.after),
+        **scores,
+        "objective": objective(scores),
+        "seconds": {
+            "fit": training.seconds,
+            "unlearn": done.unlearn_seconds,
+            "evaluate": done.evaluate_seconds,
+        },
+        "cached": [*fitted, *["unlearn"] * bool(history.saved)],
+        "sample_gradients": history.sample_gradients,
+        "search": told(history.search),
+        "steps": told(history.steps),
+        "epochs": told(training.epochs),
+    }
+
+
+def told(thing: Any) -> Any:
+    """A value as a record holds it: None in place of NaN and infinities."""
+    if isinstance(thing, float):
+        return thing if math.isfinite(thing) else None
+    if hasattr(thing, "items"):
+        return {key: told(value) for key, value in thing.items()}
+    if isinstance(thing, list | tuple):
+        return [told(value) for value in thing]
+    return thing

@@ -1,0 +1,31 @@
+"""Where a run is tracked besides its record; here nowhere, and without an import of MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+class Tracker:
+    """Writes nowhere: `logger=none`."""
+
+    uri: str = ""
+    run_id: str | None = None
+
+    def prepare(self) -> None:
+        """Makes the store ready, before the first writer; raises `BadInput` if it cannot be."""
+
+    def start(self, name: str, settings: Mapping[str, Any], **tags: str) -> None: ...
+    def series(self, rows: Sequence[Mapping[str, Any]], first: int = 0) -> None: ...
+    def finish(self, record: Mapping[str, Any], files: Iterable[Path]) -> None: ...
+    def fail(self, sentence: str, files: Iterable[Path]) -> None: ...
+    def killed(self, run_id: str) -> None: ...
+    def attach(self, run_id: str, files: Iterable[Path]) -> None: ...
+    def holds(self, told: Mapping[str, Any] | None) -> bool:
+        """Whether the run that a record tells of is where this tracker writes."""
+        return True
+
+    def where(self) -> dict[str, str] | None:
+        """What a record says of its run here."""
+        return None

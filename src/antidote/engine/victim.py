@@ -1,0 +1,83 @@
+"""The victim of a cell: restored, or fitted and kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import lightning as L
+from torch import nn
+
+from antidote.engine.callback import KeepVictim
+from antidote.engine.store import Store
+from antidote.model.classifier import Classifier
+
+log = logging.getLogger(__name__)
+KIND = "victims"
+
+
+class Training:
+    """`module` is restored from `path` or from the store under `key`, or is still to be fitted.
+
+    `steps` are those left to fit, with `callbacks`, the first of which keeps the victim as soon as
+    it is fitted; only then other jobs get at the entry. `seconds`: what the fit took, or had taken,
+    None for a victim from a file; `epochs`: its figures.
+    """
+
+    def __init__(
+        self,
+        module: Classifier,
+        store: Store,
+        key: str,
+        steps: int,
+        path: str | None = None,
+        tell: Callable[[Mapping[str, float], int], None] = lambda figures, epoch: None,
+        **about: str,
+    ) -> None:
+        self.store, self.key, self.lock = store, key, store.lock(KIND, key)
+        self.about = about
+        self.seconds: float | None = None
+        self.epochs: list[dict[str, float]] = []
+        self.callbacks: list[L.Callback] = []
+        self.restored, self.steps = True, 0
+        if path:
+            module.restore(Path(path).expanduser())
+            log.info("victim restored from %s", path)
+        elif not self.found(module):
+            self.wait()
+            if not self.found(module):
+                self.restored, self.steps = False, steps
+                self.callbacks = [KeepVictim(self.keep, tell)]
+                log.info("fitting the victim: %d steps", steps)
+
+    def wait(self) -> None:
+        """Nobody else fits it meanwhile."""
+        if self.store.mode != "off":
+            self.lock.acquire()
+
+    def found(self, module: Classifier) -> bool:
+        entry = self.store.read(KIND, self.key)
+        if entry is None:
+            return False
+        tensors, about = entry
+        module.net.load_state_dict(tensors)
+        self.seconds, self.epochs = about["seconds"], about["epochs"]
+        log.info("victim restored from %s", self.store.path(KIND, self.key))
+        self.release()
+        return True
+
+    def keep(self, net: nn.Module, seconds: float, epochs: list[dict[str, float]]) -> None:
+        self.seconds, self.epochs = seconds, epochs
+        about = {"seconds": seconds, "epochs": epochs, **self.about}
+        self.store.write(KIND, self.key, net.state_dict(), **about)
+        self.release()
+
+    def release(self) -> None:
+        self.lock.release()
+
+    def __enter__(self) -> Training:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()

@@ -1,0 +1,74 @@
+"""What healing means: verdicts that attacks hand over with their probes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from antidote.core import Verdict
+
+LEAST = 0.01  # accuracy an attack must have taken; a share of less is noise, of any size
+Measured = Mapping[str, float]
+Scores = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Recovery(Verdict):
+    """For attacks that lower an accuracy; all four are names of what the probes measure.
+
+    `harmed`, A: the accuracy that the attack lowers. `intact`, C: the one it leaves alone, the
+    model's use. Both must count the same classes, or a full recovery is no 1. `success`, S: the
+    share of answers the attacker wants. `seen`: accuracy on all manipulated training samples.
+    """
+
+    harmed: str
+    intact: str
+    success: str
+    seen: str
+
+    def __call__(self, before: Measured, after: Measured) -> Scores:
+        """Shares, none of them clipped; None where a denominator has no meaning.
+
+        healed = (A(after) - A(before)) / (C(before) - A(before)), None if the attack took less than
+        `LEAST`; healed_rel = A(after) / C(before); healed_asr = 1 - S(after) / S(before);
+        healed_raw = A(after); healed_train = the accuracy `seen` after (what Potion's first author
+        calls healed in the next paper, arXiv 2505.17730); accuracy_drop = C(before) - C(after).
+        """
+        A, C, S = ((before[m], after[m]) for m in (self.harmed, self.intact, self.success))
+        taken = C[0] - A[0]
+        return {
+            "healed": (A[1] - A[0]) / taken if taken > LEAST - 1e-9 else None,
+            "healed_rel": A[1] / C[0] if C[0] else None,
+            "healed_asr": (S[0] - S[1]) / S[0] if S[0] else None,
+            "healed_raw": A[1],
+            "healed_train": after[self.seen],
+            "accuracy_drop": C[0] - C[1],
+            "clean_accuracy_before": C[0],
+            "clean_accuracy": C[1],
+            "harmed_accuracy_before": A[0],
+            "harmed_accuracy": A[1],
+            "attack_success_before": S[0],
+            "attack_success": S[1],
+        }
+
+
+@dataclass(frozen=True)
+class Untouched(Verdict):
+    """Where no attack of ours took place, only the price can be told."""
+
+    intact: str
+
+    def __call__(self, before: Measured, after: Measured) -> Scores:
+        C = before[self.intact], after[self.intact]
+        return {
+            "healed": None,
+            "accuracy_drop": C[0] - C[1],
+            "clean_accuracy_before": C[0],
+            "clean_accuracy": C[1],
+        }
+
+
+def objective(scores: Mapping[str, float | None]) -> float:
+    """What a sweeper maximises: healed - accuracy_drop, or the drop alone where healed is none."""
+    healed, drop = scores["healed"], scores["accuracy_drop"]
+    return (healed or 0.0) - (drop or 0.0)

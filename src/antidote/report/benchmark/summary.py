@@ -1,0 +1,109 @@
+"""Means with intervals over seeds, the papers' aggregate per method, the Pareto front."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from antidote.metrics.table import shown
+from antidote.report.words import in_order
+
+PLACE = ["poison", "dataset", "model", "setting"]  # cells of one place are drawn together
+GROUP = [*PLACE, "rate", "discovered", "method"]  # differ in nothing but the seed
+LEARNED = 0.5  # attack success from which the victim counts as poisoned
+
+
+def measures() -> list[str]:
+    """What is averaged."""
+    return [metric.name for metric in shown("summary")]
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, int]:
+    """Mean, half width of the 95 % interval (Student t; NaN for one value), n; NaN left out."""
+    known = np.asarray(values, dtype=float)
+    known = known[~np.isnan(known)]
+    n = len(known)
+    if n == 0:
+        return math.nan, math.nan, 0
+    if n == 1:
+        return float(known[0]), math.nan, 1
+    half = float(stdtrit(n - 1, 0.975)) * known.std(ddof=1) / math.sqrt(n)
+    return float(known.mean()), float(half), n
+
+
+def ordered(cells: pd.DataFrame) -> pd.DataFrame:
+    """By place, rate, share discovered (what has no share comes first), method and seed."""
+    rank = {method: i for i, method in enumerate(in_order(cells["method"]))}
+    keys = cells.assign(place=cells["method"].map(rank), known=cells["share"].fillna(-1.0))
+    order = keys.sort_values([*PLACE, "rate", "known", "discovered", "place", "seed"]).index
+    return cells.loc[order].reset_index(drop=True)
+
+
+def summarise(cells: pd.DataFrame) -> pd.DataFrame:
+    """Per group and measure its mean over seeds, `_half` width of the interval and `_n`."""
+    rows = []
+    for group, members in cells.groupby(GROUP, sort=False, dropna=False):
+        row = dict(zip(GROUP, group, strict=True)) | {"share": members["share"].iloc[0]}
+        for measure in measures():
+            row[measure], row[f"{measure}_half"], row[f"{measure}_n"] = interval(members[measure])
+        row["runs"] = len(members)
+        row["attack_not_learned"] = int(unlearnable(members).sum())
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def unlearnable(cells: pd.DataFrame) -> pd.Series:
+    """Whether the victim had hardly learned the attack, so that there was little to heal."""
+    return cells["attack_success_before"] < LEARNED
+
+
+def aggregate(cells: pd.DataFrame) -> pd.DataFrame:
+    """Per method the unweighted mean over (data set, net, rate, discovered): the papers' aggregate.
+
+    A cell is first averaged over its seeds. `_half`: 95 % over seeds of each seed's own aggregate,
+    NaN unless every seed did the same cells.
+    """
+    rows = []
+    for (poison, setting, method), members in cells.groupby(
+        ["poison", "setting", "method"], sort=False
+    ):
+        where = ["dataset", "model", "rate", "discovered"]
+        row = {"poison": poison, "setting": setting, "method": method}
+        for measure in measures():
+            known = members.groupby([*where, "seed"], dropna=False)[measure].mean()
+            grid = known.unstack("seed").dropna(how="all")
+            row[measure] = float(grid.mean(axis=1).mean()) if len(grid) else math.nan
+            whole = len(grid) > 0 and not grid.isna().any(axis=None)
+            row[f"{measure}_half"] = interval(grid.mean())[1] if whole else math.nan
+        row["cells"] = members.groupby(where, dropna=False).ngroups
+        row["runs"] = len(members)
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    table["front"] = False
+    for _, part in table.groupby(["poison", "setting"], sort=False):
+        if len(part) < 2:
+            continue
+        points = {i: (part.loc[i, "accuracy_drop"], part.loc[i, "healed"]) for i in part.index}
+        table.loc[front(points), "front"] = True
+    return table
+
+
+def front(points: Mapping[Any, tuple[float, float]]) -> list[Any]:
+    """Whose (accuracy drop, healed) no other point beats, by drop; undefined points are out."""
+    ranked = sorted(
+        (k for k, p in points.items() if not any(map(math.isnan, p))),
+        key=lambda k: (points[k][0], -points[k][1]),
+    )
+    best: tuple[float, float] = (-math.inf, math.nan)
+    kept = []
+    for key in ranked:
+        drop, healed = points[key]
+        if healed > best[0] or (healed, drop) == best:
+            best = (healed, drop)
+            kept.append(key)
+    return kept

@@ -1,0 +1,113 @@
+"""The report's tables as CSV and as LaTeX with booktabs rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from antidote.engine.cell import GROUPS
+from antidote.metrics.table import Metric, shown
+from antidote.report.words import look, missing, rate, word
+
+VALUES = ["setting", "method", "rate", "share", "discovered", "width", "seed"]
+ORIGIN = ["command", "commit", "id", "run_id"]
+SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "×": r"$\times$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "…": r"\dots{}",
+}
+
+
+def cells_csv(cells: pd.DataFrame) -> str:
+    measured = [metric.name for metric in shown("cells")]
+    return csv(cells, ["config_hash", *GROUPS, *VALUES, *measured, *ORIGIN])
+
+
+def csv(table: pd.DataFrame, columns: Sequence[str] | None = None) -> str:
+    return table.to_csv(index=False, columns=columns)
+
+
+def figure(row: pd.Series, metric: Metric) -> str:
+    """Mean and half width, in percent (seconds as they are); a dash where not defined."""
+    value, half = row[metric.name], row[f"{metric.name}_half"]
+    if missing(value):
+        return "--"
+    times, digits = (100, 2) if metric.unit in ("share", "points") else (1, 1)
+    plus = "" if missing(half) else f" $\\pm$ {times * half:.{digits}f}"
+    return f"{round(times * value, digits) + 0.0:.{digits}f}{plus}"
+
+
+def figures(row: pd.Series) -> list[str]:
+    return [figure(row, metric) for metric in shown("latex")]
+
+
+def methods_tex(methods: pd.DataFrame) -> str:
+    lines = [
+        [
+            safe(", ".join(filter(None, (word(row["poison"]), row["setting"])))),
+            safe(look(row["method"])["label"]),
+            *figures(row),
+            str(row["cells"]),
+        ]
+        for _, row in methods.iterrows()
+    ]
+    about = (
+        "Unweighted means over (data set, net, poison rate, discovery); each cell is a mean over "
+        r"seeds. Shares in \%, losses in points; $\pm$ 95 \% over seeds (Student t)."
+    )
+    return latex(["poison", "method"], lines, about, "cells")
+
+
+def summary_tex(summary: pd.DataFrame) -> str:
+    lines = [
+        [
+            safe(
+                ", ".join(
+                    filter(None, (*map(word, row[["poison", "dataset", "model"]]), row["setting"]))
+                )
+            ),
+            safe(rate(row["rate"])),
+            safe(word(row["discovered"])),
+            safe(look(row["method"])["label"]),
+            *figures(row),
+            str(row["runs"]),
+        ]
+        for _, row in summary.iterrows()
+    ]
+    about = (
+        r"Means over seeds, $\pm$ 95 \% (Student t; none for one seed). "
+        r"Shares in \%, losses in points."
+    )
+    return latex(["place", "poisoned", "discovered", "method"], lines, about, "n")
+
+
+def latex(texts: Sequence[str], lines: Sequence[Sequence[str]], about: str, count: str) -> str:
+    """A longtable, which may break over pages: texts flush left, figures, then a count."""
+    measured = [safe(f"{metric.label} {metric.arrow}".strip()) for metric in shown("latex")]
+    heads = [*texts, *measured, count]
+    columns = "l" * len(texts) + "r" * (len(heads) - len(texts))
+    body = "\n".join(" & ".join(line) + r" \\" for line in lines)
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs,longtable}",
+            rf"\begin{{longtable}}{{{columns}}}",
+            rf"\caption{{{about}}} \\",
+            r"\toprule",
+            " & ".join(heads) + r" \\",
+            r"\midrule",
+            r"\endhead",
+            body,
+            r"\bottomrule",
+            r"\end{longtable}",
+            "",
+        ]
+    )
+
+
+def safe(text: str) -> str:
+    return "".join(SPECIAL.get(c, c) for c in text)

@@ -1,0 +1,137 @@
+"""What a run and a sweep print at their end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from antidote.metrics.table import Metric, shown, table
+from antidote.report.terminal import percent, plain, tell
+from antidote.report.words import missing, short
+
+Record = Mapping[str, Any]
+
+
+def show_result(record: Record) -> None:
+    """The table of a run, and where everything is."""
+    tell(result_table(record), *places(record))
+
+
+def result_table(record: Record) -> Table:
+    """Before and after, what healed, what the search took, seconds."""
+    counts = f"{record['n_poisoned']} poisoned, {record['n_known']} known"
+    title = f"{record['dataset']}, {record['poison']}: {counts}\n{record['unlearning']}"
+    made = Table(title=plain(title), title_justify="left")
+    for column in ("", "before", "after"):
+        made.add_column(column, justify="left" if not column else "right", no_wrap=True)
+    metrics = [m for m in in_order(shown("run")) if told(record, m.name) is not None]
+    section = ""
+    for metric in metrics:
+        made.add_section() if kind(metric) != section and section else None
+        section = kind(metric)
+        before = record.get(f"{metric.name}_before")
+        made.add_row(
+            metric.label + remark(record, metric.name),
+            percent(before) if before is not None else "",
+            figure(told(record, metric.name), metric),
+        )
+    return made
+
+
+def in_order(metrics: Sequence[Metric]) -> list[Metric]:
+    """What is measured before and after comes first, seconds last."""
+    return sorted(metrics, key=lambda m: ("states", "results", "seconds").index(kind(m)))
+
+
+def kind(metric: Metric) -> str:
+    if f"{metric.name}_before" in table():
+        return "states"
+    return "seconds" if metric.unit == "seconds" else "results"
+
+
+def told(record: Record, name: str) -> Any:
+    """A figure by its flat name: seconds_fit is record["seconds"]["fit"]. "-" if it has no meaning.
+
+    None if the record does not have it at all.
+    """
+    if name in record:
+        return "-" if record[name] is None else record[name]
+    group, _, inner = name.partition("_")
+    nested = record.get(group)
+    if not isinstance(nested, Mapping) or inner not in nested:
+        return None
+    return "-" if nested[inner] is None else nested[inner]
+
+
+def figure(value: Any, metric: Metric) -> str:
+    if isinstance(value, str) or missing(value):
+        return "-"
+    if metric.unit in ("share", "points"):
+        return percent(value)
+    return f"{value:.1f}" if metric.unit == "seconds" else f"{value:g}"
+
+
+def remark(record: Record, name: str) -> str:
+    if name == "search_tries" and not record["search"].get("met", True):
+        return " (target not met)"
+    spared = name.removeprefix("seconds_") in record.get("cached", ())
+    return " (from cache)" if spared else ""
+
+
+def places(record: Record) -> list[str]:
+    lines = [f"run folder  {record['folder']}"]
+    where = record.get("mlflow")
+    if where:
+        lines += [f"MLflow      {where['uri']}", f"            {address(where)}"]
+    return lines
+
+
+def address(where: Mapping[str, str]) -> str:
+    """Of the run in a browser."""
+    if where["uri"].startswith(("http://", "https://")):
+        return f"{where['uri'].rstrip('/')}/{where['address']}"
+    return f"`make ui`, then http://127.0.0.1:5000/{where['address']}"
+
+
+def show_sweep(rows: Sequence[Record], folder: str | Path) -> None:
+    """One line per job with the overrides that differ between jobs, then what failed and why."""
+    failed = [row for row in rows if row["status"] != "ok"]
+    lines = [f"job {row['job']} {row['status']}: {row.get('error') or '-'}" for row in failed]
+    lines.append(f"{len(rows) - len(failed)} ok, {len(failed)} failed; folders in {folder}")
+    tell(sweep_table(rows), *lines)
+
+
+def sweep_table(rows: Sequence[Record]) -> Table:
+    settings = [dict(map(parted, row["overrides"])) for row in rows]
+    keys = sorted({k for s in settings for k in s if len({t.get(k) for t in settings}) > 1})
+    metrics = in_order(shown("sweep"))
+    made = Table(
+        title="Jobs; figures in %", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    for column in ("job", *keys, "status"):
+        made.add_column(plain(column), overflow="fold")
+    for metric in metrics:
+        made.add_column(metric.brief, justify="right", no_wrap=True)
+    for row, setting in zip(rows, settings, strict=True):
+        varied = (plain(short(setting.get(key, ""))) for key in keys)
+        status = row["status"] + (" (before)" if row.get("done_before") else "")
+        figures = (percent_of(told(row, metric.name)) for metric in metrics)
+        made.add_row(plain(row["job"]), *varied, plain(status), *figures)
+    return made
+
+
+def percent_of(value: Any) -> str:
+    """As in a column that is in percent."""
+    if value is None or isinstance(value, str) or missing(value):
+        return "-"
+    return f"{100 * value:.1f}"
+
+
+def parted(override: str) -> tuple[str, str]:
+    """An override's key and value; ~key has none."""
+    key, _, value = override.partition("=")
+    return key, value

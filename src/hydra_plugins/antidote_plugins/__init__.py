@@ -1,0 +1,117 @@
+"""What antidote adds to Hydra: its sweeper, and numbers as options of some groups.
+
+Hydra imports this module at every start, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+
+class GridSweeper(Sweeper):
+    """Hands the grid to `antidote.task.sweep`; a task that is no job is done once."""
+
+    def __init__(self, params: Mapping[str, str] | None) -> None:
+        self.params = params or {}
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        def launcher() -> Launcher:
+            return Plugins.instance().instantiate_launcher(
+                hydra_context=hydra_context, task_function=task_function, config=config
+            )
+
+        self.whole, self.make_launcher = config, launcher
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from antidote.task.sweep import sweep
+
+        return sweep(self.whole, self.make_launcher)
+
+
+def rate(number: float) -> dict[str, Any]:
+    return {"poison_rate": number}
+
+
+def discovery(number: float) -> dict[str, Any]:
+    """A whole number counts samples, any other is a share."""
+    how: dict[str, Any] = {"count": number} if isinstance(number, int) else {"share": number}
+    return {"defaults": ["base/draw@_here_", "_self_"], **how}
+
+
+# groups in which a bare number is an option: poison_rate=0.03, discovery=0.15, discovery=7
+GROUPS: dict[str, tuple[str | None, Callable[[float], dict[str, Any]]]] = {
+    "poison_rate": ("_global_", rate),
+    "discovery": (None, discovery),
+}
+
+
+NUMBER = re.compile(r"(?<=[=,])[0-9.]+(?:[eE]-?[0-9]+)?(?=,|$)")
+
+
+def quoted(argument: str) -> str:
+    """poison_rate=0.03 as poison_rate='0.03': to Hydra the name of an option must be a string."""
+    if argument.partition("=")[0] not in GROUPS:
+        return argument
+    return NUMBER.sub(lambda number: f"'{number[0]}'", argument)
+
+
+class Numbers(ConfigSource):
+    """The options that are numbers."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "antidote-numbers"
+
+    def available(self) -> bool:
+        return True
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        found = self.read(config_path)
+        if found is None:
+            raise ConfigLoadError(f"{config_path} is no number of a group that takes numbers")
+        package, settings = found
+        return ConfigResult(
+            config=OmegaConf.create(settings),
+            path=f"{self.scheme()}://{self.path}",
+            provider=self.provider,
+            header={"package": package},
+        )
+
+    def read(self, config_path: str) -> tuple[str | None, dict[str, Any]] | None:
+        group, _, name = config_path.removesuffix(".yaml").rpartition("/")
+        if group not in GROUPS:
+            return None
+        try:
+            number = float(name) if "." in name or "e" in name.lower() else int(name)
+        except ValueError:
+            return None
+        package, settings = GROUPS[group]
+        return package, settings(number)
+
+    def is_group(self, config_path: str) -> bool:
+        return False
+
+    def is_config(self, config_path: str) -> bool:
+        return self.read(config_path) is not None
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        return []
+
+
+class NumbersEverywhere(SearchPathPlugin):
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("antidote", "antidote-numbers://")

@@ -1,0 +1,85 @@
+"""What lies under results/: scores as defined today, and a README that says what the tables say."""
+
+import re
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+HERE = Path(__file__).parents[1] / "results"
+FOLDERS = sorted(path.parent.name for path in HERE.glob("*/cells.csv"))
+REBUILD = runpy.run_path(str(HERE / "rebuild.py"), run_name="rebuild")
+
+
+def cells(name: str) -> pd.DataFrame:
+    return pd.read_csv(HERE / name / "cells.csv", keep_default_na=True)
+
+
+def told(heading: str) -> dict[str, list[str]]:
+    """The first table below a heading of the README, by method."""
+    text = (HERE / "README.md").read_text().split(f"## {heading}", 1)[1]
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", text.split("\n## ")[0], re.MULTILINE)
+    first: dict[str, list[str]] = {}
+    for method, row in rows:
+        first.setdefault(method, row.split(" | "))
+    return first
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_rebuilding_changes_no_figure(name):
+    before = cells(name)
+    after = REBUILD["recomputed"](REBUILD["read"](name))
+    numbers = before.select_dtypes("number").columns
+    pd.testing.assert_frame_equal(before[numbers], after[numbers].astype(before[numbers].dtypes))
+
+
+@pytest.mark.parametrize("name", ["potion_small", "methods_small"])
+def test_the_target_class_is_in_a_as_in_c(name):
+    table = cells(name)
+    assert set(table["healed_definition"]) == {"target class in A as in C"}
+    after, before = table["healed_raw"], table["harmed_accuracy_before"]
+    healed = (after - before) / (table["clean_accuracy_before"] - before)
+    np.testing.assert_allclose(table["healed"], healed, atol=1e-12)
+    # the nine other classes are nine tenths of the test images
+    target = 10 * after - 9 * table["others_accuracy"]
+    assert target.between(-1e-9, 1 + 1e-9).all()
+    target = 10 * before - 9 * table["others_accuracy_before"]
+    assert target.between(-1e-9, 1 + 1e-9).all()
+
+
+def test_healed_is_none_where_the_attack_took_less_than_a_point():
+    for name in FOLDERS:
+        table = cells(name)
+        taken = table["clean_accuracy_before"] - table["harmed_accuracy_before"]
+        assert (table["healed"].isna() == (taken < 0.01)).all()
+        expected = table["healed"].fillna(0) - table["accuracy_drop"]
+        np.testing.assert_allclose(table["objective"], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("heading", "name", "poison"),
+    [
+        ("Potion's benchmark", "potion_small", "badnets"),
+        ("The other methods", "methods_small", "badnets"),
+        ("Corrective Machine Unlearning's: interclass", "corrective_small", "interclass"),
+        ("Corrective Machine Unlearning's: swapped", "corrective_small", "label_noise"),
+    ],
+)
+def test_the_readme_says_what_the_tables_say(heading, name, poison):
+    methods = pd.read_csv(HERE / name / "methods.csv").query("poison == @poison")
+    rows = told(heading)
+    assert set(rows) == set(methods["method"])
+    for _, mean in methods.iterrows():
+        healed, lost, success, _ = rows[mean["method"]]
+        if pd.isna(mean["healed"]):
+            assert healed == "-"
+        else:
+            assert float(healed.removesuffix(" %")) == pytest.approx(
+                100 * mean["healed"], abs=0.051
+            )
+        assert float(lost) == pytest.approx(100 * mean["accuracy_drop"], abs=0.051)
+        assert float(success.removesuffix(" %")) == pytest.approx(
+            100 * mean["attack_success"], abs=0.051
+        )
