@@ -52,6 +52,7 @@ benchmarks: setup data  ## the speed figures of the README (leave the machine al
 	$(BIN)/python benchmarks/ptn_search.py
 	$(BIN)/python benchmarks/scan_or_bisect.py
 	$(BIN)/python benchmarks/largest_net.py
+	$(BIN)/python benchmarks/cell_overhead.py
 
-clean:  ## remove results and caches; keeps the virtual environment and the data
-	rm -rf multirun .pytest_cache .mypy_cache .ruff_cache
+clean:  ## remove results, the store and caches; keeps the virtual environment and the data
+	rm -rf multirun .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -26,7 +26,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from antidote.core import Data, Loader, Poison
-from antidote.memory import keep_freed_memory
+from antidote.engine import stages
+from antidote.engine.memory import keep_freed_memory
 from antidote.model.celu import CELU
 
 ROOT = Path(__file__).parent.parent
@@ -92,16 +93,7 @@ class Bench:
         return instantiate(self.cfg.model)(recipe=self.recipe, data=self.data)
 
     def loader(self) -> Loader:
-        rows = torch.arange(len(self.poison.train))
-        size = self.recipe.batch_size
-        return Loader(
-            self.poison.train,
-            rows,
-            size,
-            shuffle=True,
-            augment=self.data.augment,
-            view=self.poison.view,
-        )
+        return stages.training(self.data, self.poison, self.recipe.batch_size, seed=0)
 
     def fit(self, batches: Iterable[Any], victim: Any = None) -> float:
         """Through Lightning, as a run does it."""

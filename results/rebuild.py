@@ -41,7 +41,7 @@ triggered test images, and A(before) is what the cell without unlearning recorde
 victim. “Healed in training” was not measured then.
 """
 JIT = """
-JiT ran with a loss that is not its authors'; that of today is another one, and was not run here.
+The cells of JiT were run again, with commit 8c76944, since its loss was not its authors' before.
 """
 CORRECTIVE = """
 For swapped labels A is the accuracy on the poisoned training images, which is “healed in training”
@@ -90,7 +90,7 @@ def recomputed(cells: pd.DataFrame) -> pd.DataFrame:
     whole = patch.any() and all_classes[patch].notna().all(axis=None)
     others = cells[list(OTHERS)].set_axis([0, 1], axis=1)
     A = A.where(~patch, all_classes if whole else others)
-    seen = A[1].where(noise)
+    seen = A[1].where(noise, cells.get("healed_train"))
     scores = [verdict(row, A.loc[i, 0], A.loc[i, 1], seen[i]) for i, row in cells.iterrows()]
     definition = np.where(patch, LIKE_C if whole else LEFT_OUT, NO_TARGET)
     told = cells.assign(**pd.DataFrame(scores, index=cells.index), healed_definition=definition)

@@ -59,8 +59,9 @@ def launch():
     from hydra import compose, initialize_config_dir
     from hydra.core.hydra_config import HydraConfig
     from hydra.utils import instantiate
-    from hydra_plugins.antidote_plugins import quoted
     from omegaconf import open_dict
+
+    from hydra_plugins.antidote_plugins import quoted
 
     def launch(place, *overrides, small=SMALL):
         folder = place / f"run{len(list(place.glob('run*')))}"

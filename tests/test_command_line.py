@@ -1,32 +1,38 @@
 """What a user of `python run.py` sees: output, files, exit status, one sentence per mistake."""
 
 import json
+import math
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from forks import ROOT, typed
 from mlflow import MlflowClient
 from safetensors.torch import load_file
 
+from antidote.engine.records import Records
 from antidote.model.classifier import Classifier
-from antidote.sweep import read
 
+QUICK = ["unlearning=none", "pictures=false", "save_models=false", "progress=false"]
 NUMBERS = {
     "poison_rate",
     "n_poisoned",
     "n_known",
-    "healed",
+    "healed_train",
     "healed_raw",
     "accuracy_drop",
     "sample_gradients",
     "seed",
 }
-NAMES = {"config_hash", "dataset", "model", "poison", "unlearning", "status"}
+NAMES = {"id", "config_hash", "dataset", "model", "poison", "unlearning", "status", "command"}
 FILES = {
     "result.json",
     "victim.safetensors",
     "unlearned.safetensors",
     "poison.npz",
+    "samples.npz",
     "config.yaml",
     "run.log",
 }
@@ -47,12 +53,13 @@ def default(cli, small, place):
 
 
 @pytest.fixture(scope="module")
-def sweep(cli, small, place, default):
+def sweep(small, place, default):
     """Two jobs of which the second cannot work: (process, sweep folder)."""
     folder = place / "sweep"
-    done = cli(
+    done = typed(
         "-m",
         *small,
+        *QUICK,
         "poison.target_class=0,99",
         f"output={place}/multirun",
         f"hydra.sweep.dir={folder}",
@@ -71,8 +78,9 @@ def test_a_run_prints_its_figures_and_where_they_are(default):
         "attacked accuracy",
         "attack success",
         "poison healed",
+        "healed in training",
         "PTN tries",
-        "seconds",
+        "seconds: fit",
     ):
         assert line in done.stdout
     assert f"run folder  {folder}" in done.stdout
@@ -101,9 +109,14 @@ def test_a_run_writes_nothing_outside_its_output_folder(default, place):
     assert not list((place / "empty").iterdir())
 
 
+def test_result_json_is_the_record(default, place):
+    result = json.loads((default[1] / "result.json").read_text())
+    assert result == Records(place / "multirun").read(result["id"])
+
+
 def test_result_json_has_the_promised_keys(default):
     result = json.loads((default[1] / "result.json").read_text())
-    assert result.keys() >= NUMBERS | NAMES | {"before", "after", "seconds", "search"}
+    assert result.keys() >= NUMBERS | NAMES | {"before", "after", "seconds", "search", "healed"}
     assert result["before"].keys() == result["after"].keys()
     assert result["before"].keys() >= {
         "test/accuracy",
@@ -154,6 +167,12 @@ def test_mlflow_tells_failed_jobs_from_finished_ones(sweep, place):
     assert "poison.target_class=99 does not exist" in found["99"].data.tags["error"]
 
 
+def test_a_look_at_the_parts_of_a_run_is_in_its_log(default):
+    log = (default[1] / "run.log").read_text()
+    assert "600 training and 359 test samples of 10 classes" in log
+    assert "fitting the victim: 10 steps" in log
+
+
 def test_help_does_not_import_torch(cli):
     done = cli("--help", python=["-X", "importtime"])
     imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
@@ -162,30 +181,30 @@ def test_help_does_not_import_torch(cli):
     assert not imported & {"torch", "lightning", "mlflow", "matplotlib"}
 
 
-def test_help_lists_the_options_of_every_group(cli):
-    printed = cli("--help").stdout
+def test_help_lists_the_options_of_every_group():
+    printed = typed("--help").stdout
     assert all(
         option in printed
         for option in ("xlf_ptn", "badnets", "fashion_mnist", "10pct", "resnet9", "smoke")
     )
 
 
-def test_an_unknown_option_is_refused_with_the_valid_ones(cli):
-    done = cli("unlearning=foo")
+def test_an_unknown_option_is_refused_with_the_valid_ones():
+    done = typed("unlearning=foo")
     assert done.returncode != 0
     assert all(option in done.stderr for option in ("foo", "xlf_ptn", "retrain", "finetune"))
 
 
-def test_an_unknown_key_is_refused_by_its_name(cli):
-    done = cli("poison.rat=0.1")
+def test_an_unknown_key_is_refused_by_its_name():
+    done = typed("poison.rat=0.1")
     assert done.returncode != 0
     assert "rat" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("mistake", ["poison.rate=0", "victim=/no/such/file"])
-def test_bad_input_ends_in_one_line_without_a_traceback(cli, small, tmp_path, mistake):
-    done = cli(*small, "logger=none", f"output={tmp_path}", mistake)
+@pytest.mark.parametrize("mistake", ["poison.rate=0", "victim=/no/such/file", "seed=x"])
+def test_bad_input_ends_in_one_line_without_a_traceback(small, tmp_path, mistake):
+    done = typed(*small, "logger=none", f"output={tmp_path}", mistake)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {mistake}")
     assert done.stderr.count("\n") == 1
@@ -215,7 +234,7 @@ MISTAKES = {
     "recipe.epochs=0": "a recipe of length 0 trains nothing",
     "unlearning.strategy=foo": "unlearning.strategy=foo is unknown; choose scan or bisect",
     "unlearning.rho=1": "unlearning.rho=1 is not in [0, 1)",
-    "cache=foo": "cache=foo is unknown; choose on, off, refresh",
+    "cache=foo": "cache=foo is unknown; choose on or off or refresh",
     "trainer.precision=foo": "the Trainer refuses its settings",
     "victim=/no/such/file": "victim=/no/such/file is not a file",
 }
@@ -241,18 +260,6 @@ def test_a_mistake_leaves_a_failed_result_and_a_traceback(run, tmp_path):
     assert "BadInput" in (tmp_path / "run0/traceback.txt").read_text()
 
 
-def test_a_job_that_was_killed_is_a_row_of_the_table(tmp_path):
-    (tmp_path / "7/.hydra").mkdir(parents=True)
-    (tmp_path / "7/.hydra/overrides.yaml").write_text("- seed=7\n- unlearning=ssd\n")
-    row = read(tmp_path / "7/.hydra")
-    assert row == {
-        "job": "7",
-        "overrides": ["seed=7", "unlearning=ssd"],
-        "status": "killed",
-        "error": "left no result",
-    }
-
-
 def test_ctrl_c_ends_a_sweep_and_not_only_its_job(run, monkeypatch):
     def interrupted(self, batch):
         raise KeyboardInterrupt
@@ -260,6 +267,87 @@ def test_ctrl_c_ends_a_sweep_and_not_only_its_job(run, monkeypatch):
     monkeypatch.setattr(Classifier, "training_step", interrupted)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         run("hydra.mode=MULTIRUN")
+
+
+def test_in_a_sweep_a_failed_job_has_no_objective(run):
+    left = run("poison.target_class=99", "hydra.mode=MULTIRUN")
+    assert left["status"] == "failed"
+    assert math.isnan(left.objective)
+
+
+def test_a_reader_that_goes_away_changes_no_result(small, tmp_path):
+    """As in `python run.py ... | head -1`, for a process of its own: pipes end with processes."""
+    command = [sys.executable, str(ROOT / "run.py"), *small, *QUICK, "logger=none"]
+    with (tmp_path / "stderr").open("w") as stderr:
+        running = subprocess.Popen(
+            [*command, f"output={tmp_path}"], stdout=subprocess.PIPE, stderr=stderr, cwd=ROOT
+        )
+        assert running.stdout.readline()
+        running.stdout.close()
+        assert running.wait(120) == 0
+    assert (tmp_path / "stderr").read_text() == ""
+    (record,) = Records(tmp_path)
+    assert record["status"] == "ok"
+
+
+WRITTEN = ["with space", "50%, h#sh & ünï;"]
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_an_output_folder_may_have_most_names(small, tmp_path, name):
+    done = typed(*small, *QUICK, f"output='{tmp_path}/{name}'", "logger.run_name=one")
+    assert done.returncode == 0, done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    (record,) = Records(tmp_path / name)
+    client = MlflowClient(record["mlflow"]["uri"])
+    run = client.get_run(record["mlflow"]["run_id"])
+    assert run.info.status == "FINISHED"
+    arrived = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert arrived >= {"result.json", "config.yaml", "run.log"}
+
+
+@pytest.mark.parametrize("name", ["what?", "a%20b"])
+def test_an_output_folder_that_mlflow_cannot_address_is_one_sentence(small, tmp_path, name):
+    done = typed(*small, *QUICK, f"output='{tmp_path}/{name}'")
+    assert done.returncode == 1
+    said = f"error: {tmp_path}/{name}/mlflow.db cannot be a database's address"
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1
+    assert "fitting the victim" not in done.stdout
+    assert typed(*small, *QUICK, f"output='{tmp_path}/{name}'", "logger=none").returncode == 0
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "file").touch()
+    return tmp_path / "file"
+
+
+@pytest.mark.parametrize("how", [[], ["-m", "seed=0,1"]], ids=["run", "sweep"])
+@pytest.mark.parametrize("below", [False, True], ids=["/proc", "below a file"])
+def test_an_output_that_cannot_be_written_is_one_sentence(small, file, below, how):
+    output = file / "below" if below else Path("/proc/nowhere")
+    done = typed(*how, *small, *QUICK, f"output={output}")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: nothing can be written to {output} (")
+    assert "choose another output" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_an_output_that_is_read_only_is_one_sentence(small, tmp_path):
+    tmp_path.chmod(0o555)
+    done = typed(*small, *QUICK, f"output={tmp_path}")
+    assert done.stderr.startswith(f"error: nothing can be written to {tmp_path} (Permission")
+
+
+def test_values_are_no_markup(small, tmp_path):
+    odd = "+note='[bold],[/foo] :smile: $x$'"
+    done = typed(*small, *QUICK, odd, "logger=none", f"output={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    (record,) = Records(tmp_path)
+    assert "[bold],[/foo] :smile: $x$" in record["command"]
 
 
 @pytest.mark.parametrize(("terminal", "bars"), [(True, 1), (False, 0)])

@@ -1,7 +1,7 @@
 """Every option of every group goes the whole route: a new YAML file is tested by existing."""
 
 import gzip
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import archives
@@ -14,10 +14,15 @@ from numpy.random import default_rng
 from omegaconf import OmegaConf, open_dict
 from PIL import Image
 
+from antidote.engine import source
+from antidote.engine.cell import Cell
+from antidote.engine.store import Store
+
 ROOT = Path(__file__).parents[1]
 OPTIONS = sorted(
     p.relative_to(ROOT / "conf").with_suffix("").as_posix()
     for p in (ROOT / "conf").glob("*/*.yaml")
+    if p.parent.name != "hydra"  # Hydra's own groups
 )
 # tasks that look at a whole sweep are no jobs; they have tests of their own
 JOBS = [o for o in OPTIONS if "\nsweep:" not in (ROOT / f"conf/{o}.yaml").read_text()]
@@ -99,23 +104,29 @@ REFUSED = (
 )
 
 
-def composed(*overrides: str) -> tuple[dict, dict]:
-    """(the resolved config, the grid of its sweep)"""
+@cache
+def composed(*overrides: str) -> tuple[dict, dict, dict]:
+    """(the resolved config, the grid of its sweep, the option of each group); only to be read"""
     runtime = [f"hydra.runtime.{name}=/nowhere" for name in ("cwd", "output_dir")]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("config", [*overrides, *runtime], return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
     with open_dict(cfg):
-        grid = cfg.pop("hydra").sweeper.params
-    return OmegaConf.to_container(cfg, resolve=True), dict(grid or {})
+        hydra = cfg.pop("hydra")
+    grid, chosen = hydra.sweeper.params, hydra.runtime.choices
+    return OmegaConf.to_container(cfg, resolve=True), dict(grid or {}), dict(chosen)
+
+
+def whole(option: str) -> tuple[dict, dict, dict]:
+    """As composed of that option, for any question that a test has."""
+    return composed(option.replace("/", "="), "seed=7")
 
 
 def overrides(option: str, folder: Path) -> list[str]:
     """The smallest run that has this option in it."""
     group, name = option.split("/")
     need = NEEDS.get(option, [])
-    composed(f"{group}={name}")
-    small = [] if group == "model" else NEEDS[f"model/{HydraConfig.get().runtime.choices.model}"]
+    small = [] if group == "model" else NEEDS[f"model/{whole(option)[2]['model']}"]
     return [*SHORT, *small, f"{group}={name}", *(need(folder) if callable(need) else need)]
 
 
@@ -146,15 +157,39 @@ def test_an_option_comes_to_its_end(through, option):
     assert all(0 <= value <= 1 for when in ("before", "after") for value in result[when].values())
 
 
+METHODS = [option for option in OPTIONS if option.startswith("unlearning/")]
+
+
+@pytest.mark.parametrize("option", METHODS)
+def test_a_methods_record_has_the_identity_that_was_worked_out_beforehand(
+    through, tmp_path, option
+):
+    """A method once filled in its Trainer's settings when it was built, and its hash with them."""
+    left = through(option)
+    cell = cell_of(*overrides(option, tmp_path))
+    store = Store(left.folder.parent / "output/store")
+    assert left["config_hash"] == cell.config_hash
+    assert left["id"] == cell.id(source.known(cell, store))
+
+
+def cell_of(*overrides: str) -> Cell:
+    """As a plan has it: nothing is built."""
+    runtime = [f"hydra.runtime.{name}=/nowhere" for name in ("cwd", "output_dir")]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("config", [*overrides, *runtime], return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return Cell.of(cfg)
+
+
 @pytest.mark.parametrize("option", REFUSED)
 def test_an_option_without_its_hardware_says_so(through, option):
     with pytest.raises(SystemExit, match=REFUSED[option]):
         through(option)
 
 
-@pytest.mark.parametrize(
-    "option", [option for option in OPTIONS if option.startswith("unlearning/")]
-)
+@pytest.mark.parametrize("option", METHODS)
 def test_every_method_but_none_edits_the_net(through, option):
     victim, unlearned = (
         (through(option).folder / f"{n}.safetensors").read_bytes() for n in ("victim", "unlearned")
@@ -163,6 +198,7 @@ def test_every_method_but_none_edits_the_net(through, option):
 
 
 def seeds(config: dict) -> list[int]:
+    """All that are set."""
     found = [value for key, value in config.items() if key == "seed"]
     return found + [
         seed for part in config.values() if isinstance(part, dict) for seed in seeds(part)
@@ -171,19 +207,17 @@ def seeds(config: dict) -> list[int]:
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_draw_of_an_option_follows_the_seed_of_the_run(option):
-    cfg, _ = composed(option.replace("/", "="), "seed=7")
-    cfg["dataset"].pop(
-        "seed", None
-    )  # a split into training and test part is the same for all seeds
-    assert set(seeds(cfg)) == {7}
+    cfg = whole(option)[0]
+    # a split into training and test part is the same for all seeds
+    dataset = {k: v for k, v in cfg["dataset"].items() if k != "seed"}
+    assert set(seeds(cfg | {"dataset": dataset})) == {7}
 
 
 @pytest.mark.parametrize(
     "option", [option for option in OPTIONS if option.startswith("experiment/")]
 )
 def test_the_grid_of_an_experiment_names_only_what_exists(option):
-    chosen = option.replace("/", "=")
-    _, grid = composed(chosen)
+    chosen, grid = option.replace("/", "="), whole(option)[1]
     ends: list[list[str]] = [[], []]
     for axis in OverridesParser.create().parse_overrides([f"{k}={v}" for k, v in grid.items()]):
         swept = axis.is_sweep_override()

@@ -8,32 +8,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "antidote"
-MODULES = sorted(
-    p.relative_to(SOURCE).as_posix() for p in SOURCE.rglob("*.py") if p.name != "__init__.py"
-)
-BASE = {"checks", "core", "answers", "recipe"}
-SIBLINGS = {"dataset", "model", "poison", "discovery", "unlearning", "evaluation"}
-SERVICES = {"cache", "disk", "memory", "tracking", "trainer"}
-BELOW = {  # layer: the layers it may import besides its own
-    "checks": set(),
-    "core": {"checks"},
-    "answers": {"core"},
-    "recipe": {"checks", "core"},
-    **dict.fromkeys(SIBLINGS | SERVICES, BASE),
-    "report": BASE | {"disk"},
-    "cells": {"disk"},
-    "grid": set(),
-    "ledger": BASE | {"cache", "disk"},
-    "callback": BASE | {"evaluation", "cache", "ledger", "tracking"},
-    "config": BASE,
-    "labels": {"cache", "config"},
-    "stages": BASE | SIBLINGS | SERVICES | {"report", "callback", "config", "labels"},
-    "pipeline": {"stages", "config", "tracking", "disk", "cells", "grid", "labels"},
-    "past": {"cells", "ledger"},
-    "plan": BASE | {"unlearning", "report", "config", "labels", "cells", "grid", "past"},
-    "overview": {"checks", "config", "grid", "disk", "report"},
-    "sweep": {"pipeline", "report", "overview"},
-}
+FILES = sorted(SOURCE.rglob("*.py"))
+MODULES = [p.relative_to(SOURCE).as_posix() for p in FILES if p.name != "__init__.py"]
+# from the ground up; those of one storey are siblings, which never import one another
+STOREYS = [
+    ["core"],
+    ["recipe", "trainer", "metrics"],
+    ["dataset", "model", "poison", "discovery", "unlearning"],
+    ["engine"],
+    ["sweep"],
+    ["report"],
+    ["task"],
+]
+STOREY = {layer: height for height, storey in enumerate(STOREYS) for layer in storey}
 
 
 def imports(path: Path) -> set[str]:
@@ -54,6 +41,10 @@ def imports(path: Path) -> set[str]:
     return names
 
 
+def layer(module: str) -> str:
+    return module.removesuffix(".py").split("/")[0]
+
+
 def layers(path: Path) -> set[str]:
     """Layers of antidote that a file imports: {"core", "dataset"}."""
     return {name.split(".")[1] for name in imports(path) if name.startswith("antidote.")}
@@ -64,30 +55,75 @@ def outside(path: Path) -> set[str]:
     return {name.split(".")[0] for name in imports(path)} - {"antidote"} - sys.stdlib_module_names
 
 
+def uses(path: Path) -> set[str]:
+    """Names that a file reads, those of modules included."""
+    tree = ast.parse(path.read_text())
+    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+
+
+def of(*names: str) -> list[str]:
+    return [m for m in MODULES if layer(m) in names]
+
+
+def test_every_layer_is_there():
+    assert {layer(m) for m in MODULES} == set(STOREY)
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_layers_below_and_its_own_package(module):
-    layer = module.removesuffix(".py").split("/")[0]
-    assert layer in BELOW, f"{module} belongs to no layer: say in BELOW what it may import"
-    assert layers(SOURCE / module) - {layer} <= BELOW[layer]
+    own = layer(module)
+    assert own in STOREY, f"{module} belongs to no layer: say in STOREYS where it stands"
+    below = {name for name, height in STOREY.items() if height < STOREY[own]}
+    assert layers(SOURCE / module) - {own} <= below
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("unlearning/")])
-def test_an_unlearning_method_reaches_neither_attack_nor_data_nor_evaluation_nor_victim_class(
-    module,
-):
-    assert not layers(SOURCE / module) & {"poison", "dataset", "evaluation", "model"}
-    # nor by a name it looks up: Hydra hands objects over
+@pytest.mark.parametrize("module", of("unlearning"))
+def test_a_method_imports_nothing_but_core_and_how_training_goes(module):
+    # what is measured belongs to whoever judges a method
+    assert layers(SOURCE / module) <= {"unlearning", "core", "recipe", "trainer"}
+    # nor is it given anything else by a name that it looks up: Hydra hands objects over
     assert not imports(SOURCE / module) & {"hydra", "hydra.utils", "importlib", "mlflow"}
 
 
-@pytest.mark.parametrize("module", ["checks.py", "core.py", "answers.py", "recipe.py"])
-def test_the_base_needs_nothing_but_torch(module):
+@pytest.mark.parametrize("module", of("core"))
+def test_core_needs_nothing_but_torch(module):
     assert outside(SOURCE / module) == {"torch"}
 
 
-def test_run_py_imports_nothing_but_the_pipeline():
-    assert layers(ROOT / "run.py") == {"pipeline"}
+# machines never print; what ended a run is one sentence for the shell
+SAYS = {"engine/attempt.py": 1}
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if layer(m) not in ("report", "task")])
+def test_only_what_people_look_at_prints(module):
+    tree = ast.parse((SOURCE / module).read_text())
+    calls = [n.func for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    printed = [f for f in calls if isinstance(f, ast.Name) and f.id == "print"]
+    assert len(printed) == SAYS.get(module, 0)
+    assert "rich" not in outside(SOURCE / module)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [m for m in MODULES if m not in ("engine/cell.py", "sweep/grid.py") and layer(m) != "task"],
+)
+def test_hydras_globals_are_read_where_a_cell_is_made_and_in_doors(module):
+    assert not uses(SOURCE / module) & {"HydraConfig", "GlobalHydra"}
+
+
+def test_run_py_imports_nothing_of_antidote_but_what_hydra_imports_anyway():
+    names = {name for name in imports(ROOT / "run.py") if "antidote" in name}
+    assert names == {"hydra_plugins.antidote_plugins"}
+
+
+def test_hydras_plugins_import_nothing_of_antidote_before_they_are_used():
+    tree = ast.parse((ROOT / "src/hydra_plugins/antidote_plugins/__init__.py").read_text())
+    top = [n.module or "" for n in tree.body if isinstance(n, ast.ImportFrom)]
+    assert top
+    assert not [name for name in top if name.startswith("antidote")]
 
 
 def test_packages_are_empty_so_that_importing_one_method_loads_no_other():
-    assert not [p for p in SOURCE.rglob("__init__.py") if p.read_text().strip()]
+    full = [p for p in FILES if p.name == "__init__.py" and p.read_text().strip()]
+    # the nouns are one name away
+    assert full == [SOURCE / "core/__init__.py"]

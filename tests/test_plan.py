@@ -3,27 +3,33 @@
 import pytest
 from sweeps import set_up
 
-from antidote.grid import cells
-from antidote.past import Past
-from antidote.plan import plan, plan_of
+from antidote.engine import code
+from antidote.engine.store import Store
 from antidote.report.plan import Row, known, span, weight
+from antidote.sweep.grid import cells
+from antidote.sweep.past import Past
+from antidote.sweep.plan import plan_of
+from antidote.task.plan import plan, rows
 
 HARD = ["dataset.limit=null", "poison.rate=0.1", "discovery=50pct", "recipe.epochs=3"]
+LEFT = ("victims", "importances, norm", "search paths", "measuring and files of cells")
+# what `run` tells every run
+AS_RUN = ["logger=none", "progress=false"]
+
+
+def grid(*overrides):
+    with set_up(*overrides):
+        return cells()
 
 
 def planned(*experiments, **changes):
     """The plan of these experiments' sweeps together."""
     more = [f"{key}={value}" for key, value in changes.items()]
-    jobs = []
-    for experiment in experiments:
-        with set_up(f"experiment={experiment}", *more):
-            jobs += cells()
-    with set_up():
-        return plan_of(jobs)
+    return plan_of([cell for e in experiments for cell in grid(f"experiment={e}", *more)])
 
 
 def counted(plan):
-    names = {name for name, _, _ in plan.work}
+    names = {name for name, _, _, _ in plan.needs}
     return {name: plan.count(name) for name in names}
 
 
@@ -73,39 +79,58 @@ def test_ssds_grid_measures_each_pair_once_for_its_edits(tmp_path):
     assert (grid.jobs, grid.count("importances, cross_entropy")) == (12, 2)
 
 
-def test_a_plan_finds_what_a_run_left(run, small, tmp_path):
-    def rows(*overrides):
-        same = ["logger=none", "progress=false", f"output={tmp_path}/output"]
-        with set_up():
-            found = plan_of([[*small, *same, *HARD, *overrides]])
-        return found, {row.name: row for row in found.rows(Past(tmp_path / "output"))}
+@pytest.fixture
+def looked(small, tmp_path):
+    """`looked(*overrides)` is the plan of one such cell, and its rows by name."""
 
-    names = ("victims", "importances, norm", "search paths", "measuring and files of cells")
-    _, before = rows()
-    assert [(before[n].left, before[n].untimed) for n in names] == [(1, 1)] * 4
+    def looked(*overrides):
+        past = Past(Store(tmp_path / "output/store"), tmp_path / "output")
+        found = plan_of(grid(*small, *AS_RUN, f"output={tmp_path}/output", *overrides))
+        return found, {row.name: row for row in rows(found, past)}
+
+    return looked
+
+
+def test_a_plan_finds_what_a_run_left(run, looked):
+    _, before = looked(*HARD)
+    assert [(before[n].left, before[n].untimed) for n in LEFT] == [(1, 1)] * 4
     run(*HARD)
-    done, after = rows()
+    done, after = looked(*HARD)
     assert list(done.states.values()) == ["done"]
     assert not any(row.left for row in after.values())
-    other, off = rows("flags.rho=0.5")  # another cell, nothing of whose work is left
+    assert all(row.all for row in after.values())
+    assert done.outdated == 0
+
+
+def test_a_plan_finds_what_other_cells_share_with_a_run(run, looked):
+    run(*HARD)
+    other, off = looked(*HARD, "flags.rho=0.5")  # nothing of whose work is left
     assert list(other.states.values()) == ["missing"]
-    assert [off[n].left for n in names] == [0, 0, 0, 1]
+    assert [off[n].left for n in LEFT] == [0, 0, 0, 1]
     assert off["measuring and files of cells"].seconds > 0
     assert off["measuring and files of cells"].bytes > 10_000
-    _, third = rows("discovery=30pct")  # the same victim, other importances, as costly as before
-    assert [(third[n].left, third[n].untimed) for n in names] == [(0, 0), (1, 0), (1, 0), (1, 0)]
-    assert third["importances, norm"].seconds > 0
-    _, wide = rows("model.net.width=0.25")  # nothing is known of another net
-    assert [wide[n].untimed for n in names] == [1] * 4
+    _, third = looked(*HARD, "discovery=30pct")  # the same victim, other importances
+    assert [(third[n].left, third[n].untimed) for n in LEFT] == [(0, 0), (1, 0), (1, 0), (1, 0)]
+    assert third["importances, norm"].seconds > 0  # as costly as before
+    _, wide = looked(*HARD, "model.net.width=0.25")  # nothing is known of another net
+    assert [wide[n].untimed for n in LEFT] == [1] * 4
 
 
-def test_a_failed_cell_is_told_from_a_missing_one(run, small, tmp_path):
-    same = ["logger=none", "progress=false", f"output={tmp_path}/output"]
+def test_what_was_done_with_other_code_is_left_and_told(run, looked, monkeypatch):
+    run("unlearning=none")
+    real = code.code
+    edited = lambda names: real(names) + "edited"  # noqa: E731
+    monkeypatch.setattr("antidote.engine.cell.code", edited)
+    found, _ = looked("unlearning=none")
+    assert list(found.states.values()) == ["missing"]
+    assert found.outdated == 1
+
+
+def test_a_failed_cell_is_told_from_a_missing_one(run, looked):
     with pytest.raises(SystemExit):
         run("poison.target_class=99")
-    with set_up():
-        jobs = [[*small, *same, f"poison.target_class={k}"] for k in (98, 99)]
-        assert sorted(plan_of(jobs).states.values()) == ["failed", "missing"]
+    found, _ = looked("poison.target_class=98,99")
+    assert sorted(found.states.values()) == ["failed", "missing"]
 
 
 def test_a_plan_fits_a_terminal_and_writes_nothing(tmp_path, capsys):

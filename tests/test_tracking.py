@@ -1,52 +1,74 @@
-"""MLflow: first use by several processes at once, everything of a run, and runs that fail."""
+"""MLflow: everything of a run arrives, and no trouble there ends one."""
 
-import math
+import json
+import logging
 import multiprocessing
+import socket
+import threading
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 import yaml
-from lightning.pytorch.loggers import MLFlowLogger
 from mlflow import MlflowClient
 
-from antidote.tracking import Tracker, clean, ensure_store, flat
+from antidote.core import BadInput
+from antidote.engine import server
+from antidote.engine.labels import flat
+from antidote.engine.mlflow import Mlflow, clean, text
+from antidote.engine.tracking import Tracker
 
 # a trigger that PTN needs several tries for
 HARD = ["dataset.limit=null", "poison.rate=0.1", "discovery=50pct", "recipe.epochs=3"]
 
 
-def runs(folder: Path):
+def runs(folder: Path, experiment: str = "antidote"):
     """(client, all runs of the store in this folder)"""
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    return client, client.search_runs([client.get_experiment_by_name("antidote").experiment_id])
+    return client, client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+
+
+def sink(folder: Path, **about) -> Mlflow:
+    about = {"tracking_uri": f"sqlite:///{folder}/mlflow.db", "experiment_name": "antidote"} | about
+    return Mlflow(**{"artifact_location": f"{folder}/artifacts", **about})
+
+
+def record(**about) -> dict:
+    return {"steps": [], "status": "ok", "healed": 0.5, **about}
 
 
 def first_use(folder: Path, name: str, barrier) -> None:
-    uri, artifacts = f"sqlite:///{folder}/mlflow.db", f"{folder}/artifacts"
+    first_use_of(f"sqlite:///{folder}/mlflow.db", name, barrier)
+
+
+def first_use_of(uri: str, name: str, barrier) -> None:
     barrier.wait(60)
-    ensure_store(uri, "antidote", artifacts)
-    logger = MLFlowLogger("antidote", run_name=name, tracking_uri=uri, artifact_location=artifacts)
-    tracker = Tracker(logger)
-    for step in range(20):
-        tracker.metrics({"loss": 1 / (step + 1), "accuracy": step / 20}, step)
-    tracker.close("FINISHED")
+    tracker = Mlflow(uri, "antidote", None)
+    tracker.start(name, {"a": {"b": 1}})
+    tracker.series([{"loss": 1 / (i + 1), "accuracy": i / 20} for i in range(20)])
+    tracker.finish(record(), [])
+    assert tracker.run_id
 
 
-def test_six_processes_that_use_an_empty_folder_at_once_lose_nothing(tmp_path):
-    context = multiprocessing.get_context(
-        "forkserver"
-    )  # imports once, so that all six start in the same moment
-    context.set_forkserver_preload(["antidote.tracking"])
+def six_at_once(work, *arguments) -> list[int | None]:
+    # imports once, so that all six start in the same moment
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["antidote.engine.mlflow"])
     barrier = context.Barrier(6)
     six = [
-        context.Process(target=first_use, args=(tmp_path, str(i), barrier), daemon=True)
+        context.Process(target=work, args=(*arguments, str(i), barrier), daemon=True)
         for i in range(6)
     ]
     for process in six:
         process.start()
     for process in six:
         process.join(120)
-    assert [process.exitcode for process in six] == [0] * 6
+    return [process.exitcode for process in six]
+
+
+def test_six_processes_that_use_an_empty_folder_at_once_lose_nothing(tmp_path):
+    assert six_at_once(first_use, tmp_path) == [0] * 6
     client, found = runs(tmp_path)
     assert sorted(run.info.run_name for run in found) == list("012345")
     assert {run.info.status for run in found} == {"FINISHED"}
@@ -68,13 +90,19 @@ def test_a_run_that_comes_to_its_end_is_finished(tracked):
     assert tracked[2].info.status == "FINISHED"
 
 
+def test_the_record_says_where_the_run_is(tracked):
+    left, client, run = tracked
+    assert left["mlflow"]["run_id"] == run.info.run_id
+    assert left["mlflow"]["uri"] == client.tracking_uri
+    assert left["mlflow"]["address"].endswith(f"/runs/{run.info.run_id}")
+
+
 def test_the_whole_resolved_config_arrives_as_parameters(tracked):
     left, _, run = tracked
     config = flat(yaml.safe_load((left.folder / "config.yaml").read_text()))
     assert len(config) > 50
-    assert {
-        clean(name): str(value) for name, value in config.items()
-    }.items() <= run.data.params.items()
+    told = {clean(name): str(value) for name, value in config.items()}
+    assert told.items() <= run.data.params.items()
 
 
 def test_the_chosen_options_arrive_as_parameters(tracked):
@@ -83,22 +111,27 @@ def test_the_chosen_options_arrive_as_parameters(tracked):
         assert run.data.params[f"choice.{group}"] == left[group]
 
 
+def test_the_identity_of_the_cell_arrives_as_tags(tracked):
+    left, _, run = tracked
+    tags = run.data.tags
+    assert (tags["cell"], tags["config_hash"]) == (left["id"], left["config_hash"])
+    assert tags["command"] == left["command"]
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_all_measures_arrive(tracked, when):
     left, _, run = tracked
-    assert {
-        f"{when}/{name}": value for name, value in left[when].items()
-    }.items() <= run.data.metrics.items()
+    told = {f"{when}/{name}": value for name, value in left[when].items()}
+    assert told.items() <= run.data.metrics.items()
 
 
 def test_the_summary_arrives(tracked):
     left, _, run = tracked
-    for name in ("healed", "healed_raw", "accuracy_drop", "objective", "sample_gradients"):
+    for name in ("healed", "healed_train", "healed_raw", "accuracy_drop", "objective"):
         assert run.data.metrics[name] == left[name]
     for group in ("seconds", "search"):
-        assert all(
-            run.data.metrics[f"{group}/{name}"] == value for name, value in left[group].items()
-        )
+        told = {f"{group}/{name}": value for name, value in left[group].items()}
+        assert told.items() <= run.data.metrics.items()
 
 
 def test_each_try_of_ptn_arrives_as_a_step(tracked):
@@ -123,6 +156,7 @@ def test_every_file_of_a_run_arrives_byte_for_byte(tracked):
     files = {path.name: path for path in left.folder.iterdir() if path.is_file()}
     names = [item.path for item in client.list_artifacts(run.info.run_id)]
     arrived = {name: client.download_artifacts(run.info.run_id, name) for name in names}
+    assert {"result.json", "config.yaml", "samples.png", "victim.safetensors"} <= files.keys()
     assert arrived.keys() == files.keys()
     assert all(
         Path(arrived[name]).read_bytes() == path.read_bytes() for name, path in files.items()
@@ -130,33 +164,173 @@ def test_every_file_of_a_run_arrives_byte_for_byte(tracked):
 
 
 def test_hydra_is_told_the_objective(tracked):
-    assert (
-        tracked[0].objective
-        == tracked[0]["objective"]
-        == tracked[0]["healed"] - tracked[0]["accuracy_drop"]
-    )
+    left = tracked[0]
+    assert left.objective == left["objective"] == left["healed"] - left["accuracy_drop"]
 
 
-def test_in_a_sweep_a_failed_job_has_no_objective(run):
-    left = run("poison.target_class=99", "hydra.mode=MULTIRUN")
-    assert left["status"] == "failed"
-    assert math.isnan(left.objective)
-
-
-@pytest.mark.parametrize(
-    "moment", ["recipe.epochs=1", "recipe.epochs=null recipe.steps=1"], ids=["early", "last"]
-)
-def test_a_fit_that_diverges_is_a_failed_run_and_leaves_no_victim(run, tmp_path, moment):
-    # in an early step, so that the next loss tells;
-    # and in the last one, so that only the weights do
-    with pytest.raises(SystemExit, match="not finite; a lower learning rate"):
-        run("logger=mlflow", "recipe.schedule.max_lr=1e39", *moment.split())
-    _, (failed,) = runs(tmp_path / "output")
-    assert failed.info.status == "FAILED"
-    assert "not finite" in failed.data.tags["error"]
-    assert [path.suffix for path in (tmp_path / "output/cache/victims").iterdir()] == [".lock"]
-
-
-def test_a_run_without_mlflow_leaves_no_store(run, tmp_path):
-    run("unlearning=none")
+def test_a_run_without_mlflow_leaves_no_database(run, tmp_path):
+    assert run("unlearning=none")["mlflow"] is None
     assert not list((tmp_path / "output").glob("mlflow*"))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A folder with a database."""
+    place = tmp_path_factory.mktemp("base")
+    sink(place).prepare()
+    return place
+
+
+@pytest.mark.parametrize("name", ["team/digits", "with space", "ünï", "50%", "a.b:c", 7])
+def test_an_experiment_may_have_any_name_that_mlflow_allows(base, name):
+    tracker = sink(base, experiment_name=name)
+    tracker.start("one", {})
+    (base / "file.txt").write_text("x")
+    tracker.finish(record(), [base / "file.txt"])
+    client, (found,) = runs(base, str(name))
+    assert found.info.status == "FINISHED"
+    assert [item.path for item in client.list_artifacts(found.info.run_id)] == ["file.txt"]
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 501])
+def test_a_name_that_mlflow_refuses_is_one_sentence(base, name):
+    with pytest.raises(BadInput, match=r"logger\.experiment_name=?.* is (empty|refused)") as said:
+        sink(base, experiment_name=name).start("one", {})
+    assert "\n" not in str(said.value)
+
+
+def test_an_experiment_that_was_deleted_is_one_sentence(base):
+    tracker = sink(base, experiment_name="gone")
+    tracker.prepare()
+    tracker.client.delete_experiment(tracker.experiment_id)
+    with pytest.raises(BadInput, match=r"experiment_name=gone was deleted .*; restore it there"):
+        sink(base, experiment_name="gone").start("one", {})
+
+
+def test_what_is_no_number_is_left_out(base):
+    tracker = sink(base, experiment_name="numbers")
+    tracker.start("one", {})
+    tracker.series([{"a": float("nan"), "b": float("inf"), "c": None, "d": "x", "e": 1.5}])
+    metrics = tracker.client.get_run(tracker.run_id).data.metrics
+    assert metrics == {"e": 1.5}
+
+
+ODD = b"caf\xe9".decode(errors="surrogateescape")
+
+
+def test_names_that_are_not_unicode_arrive_with_replacements(base, tmp_path):
+    assert text(ODD) == "caf?"
+    tracker = sink(base, experiment_name="odd", run_name=ODD)
+    tracker.start("one", {"folder": ODD}, command=f"python run.py x={ODD}")
+    tracker.fail(f"cannot read {ODD}", [])
+    _, (found,) = runs(base, "odd")
+    assert (found.info.status, found.info.run_name) == ("FAILED", "caf?")
+    assert found.data.params["folder"] == "caf?"
+    assert found.data.tags["error"] == "cannot read caf?"
+
+
+def test_a_killed_processs_run_is_ended_as_killed(base):
+    dead = sink(base, experiment_name="killed")
+    other = sink(base, experiment_name="killed")
+    dead.start("one", {}, attempt="a")
+    other.start("two", {}, attempt="b")
+    sink(base, experiment_name="killed").killed("a")
+    assert dead.client.get_run(dead.run_id).info.status == "KILLED"
+    assert dead.client.get_run(other.run_id).info.status == "RUNNING"
+
+
+def test_ending_a_killed_run_makes_no_database(tmp_path, caplog):
+    sink(tmp_path).killed("0" * 32)
+    assert not list(tmp_path.iterdir())
+    assert not caplog.records
+
+
+class Broken(RuntimeError): ...
+
+
+@pytest.mark.parametrize("step", ["series", "finish", "fail"])
+def test_what_fails_is_said_once_and_leaves_no_run_that_seems_to_go_on(
+    base, monkeypatch, caplog, step
+):
+    tracker = sink(base, experiment_name="broken")
+    tracker.start("one", {})
+    run_id = tracker.run_id
+
+    def broken(*_, **__):
+        raise Broken("the disk is full")
+
+    for name in ("log_batch", "set_tag", "log_artifact"):
+        monkeypatch.setattr(MlflowClient, name, broken)
+    with caplog.at_level(logging.WARNING, "antidote"):
+        if step == "fail":
+            tracker.fail("no", [])
+        if step == "series":
+            tracker.series([{"a": 1.0}])
+        tracker.finish(record(), [])
+        tracker.series([{"a": 1.0}])
+    (said,) = [r.getMessage() for r in caplog.records if r.name.startswith("antidote")]
+    assert "(the disk is full); the run goes on without it" in said
+    assert tracker.where() is None
+    assert tracker.client.get_run(run_id).info.status == "FAILED"
+
+
+@pytest.fixture
+def mute():
+    """The address of a server that takes calls and never answers."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def deaf():
+    """An address at which nobody listens."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        port = listening.getsockname()[1]
+    return f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(params=["mute", "deaf", "nobody"])
+def down(request, monkeypatch):
+    monkeypatch.setattr(server, "PATIENCE", 0.3)
+    if request.param == "nobody":
+        return "http://no.such.host.invalid:5000"
+    return request.getfixturevalue(request.param)
+
+
+def test_a_server_that_is_down_is_one_sentence_and_the_record_is_complete(run, down, caplog):
+    with caplog.at_level(logging.WARNING, "antidote"):
+        left = run("unlearning=none", "logger=mlflow", f"logger.tracking_uri={down}")
+    said = [r.getMessage() for r in caplog.records if "MLflow" in r.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith(f"no MLflow server answers at {down} (")
+    assert left["status"] == "ok"
+    assert left["mlflow"] is None
+    assert left["after"]["test/accuracy"] > 0
+
+
+@pytest.mark.parametrize(("status", "silent"), [(200, ""), (404, ""), (503, "status 503")])
+def test_any_answer_is_one_but_that_of_a_proxy_without_a_server(status, silent):
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as answering:
+        threading.Thread(target=answering.handle_request, daemon=True).start()
+        assert server.silent(f"http://127.0.0.1:{answering.server_port}/") == silent
+
+
+def test_nowhere_can_be_written_to_and_says_nothing(tmp_path):
+    nowhere = Tracker()
+    nowhere.prepare()
+    nowhere.start("one", {}, command="x")
+    nowhere.series([{"a": 1.0}])
+    nowhere.finish(record(), [])
+    nowhere.fail("no", [])
+    nowhere.attach("x", [])
+    assert nowhere.where() is nowhere.place() is None
+    assert nowhere.holds(None)
+    assert json.dumps(nowhere.where()) == "null"

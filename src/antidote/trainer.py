@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from antidote.core import BadInput, require
+from antidote.core.precision import no_tf32
 
 
 def trainer(accelerator: str, precision: str, **options: Any) -> L.Trainer:
@@ -33,11 +34,12 @@ def trainer(accelerator: str, precision: str, **options: Any) -> L.Trainer:
         # Lightning would take rich's, of which two cannot be at work at a time: a method trains
         # while the victim's Trainer is still about
         options["callbacks"] = [*(options.get("callbacks") or []), TQDMProgressBar()]
+    no_tf32()  # else a GPU would convolve in TF32 where float32 is claimed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return L.Trainer(accelerator=accelerator, precision=precision, **options)  # type: ignore[arg-type]
-        except (ValueError, MisconfigurationException, ModuleNotFoundError) as error:
+        except (TypeError, ValueError, MisconfigurationException, ModuleNotFoundError) as error:
             raise BadInput(f"the Trainer refuses its settings: {error}") from error
 
 

@@ -153,7 +153,8 @@ class History:
 class Victim:
     """A trained model.
 
-    `net` maps a batch to logits (n, K); `fresh()` makes an untrained net of the same kind.
+    `net` maps a batch to logits (n, K) and comes in evaluation mode; `fresh()` makes an untrained
+    net of the same kind.
     `precision()`: the autocast in which accuracies are measured; one for each measurement, since an
     autocast goes on using the weights that it first met.
     """

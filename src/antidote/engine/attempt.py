@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import logging
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
@@ -46,7 +48,7 @@ STOPPED = {KeyboardInterrupt: 130, Terminated: 143}  # exit status, as shells ha
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM raises `Terminated` in this block (in a main thread; elsewhere Python allows none)."""
+    """SIGTERM raises `Terminated` in this block, in a main thread; Python allows no other."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -62,7 +64,7 @@ def terminable() -> Iterator[None]:
 
 
 class Attempt:
-    """`with Attempt(cell) as attempt`: an exception becomes a record, and nobody else is at the cell.
+    """`with Attempt(cell)`: an exception becomes a record, and nobody else is at the cell.
 
     In a sweep an exception is then swallowed, so that the other jobs go on; alone, bad input ends
     in one sentence and anything else is raised. Ctrl-C and SIGTERM end everything.
@@ -71,14 +73,17 @@ class Attempt:
     def __init__(self, cell: Cell) -> None:
         self.cell, self.records, self.tracker = cell, Records(cell.output), Tracker()
         self.folder = cell.folder or Path()
-        self.id = cell.id("unread")  # until the data are known
+        self.id = f"unread-{cell.config_hash}"  # until the data are known
         self.lock: Lock | None = None
         self.began = time.strftime("%F %T")
         self.done: Record | None = None
 
     def __enter__(self) -> Attempt:
-        for name in OWN:
-            (self.folder / name).unlink(missing_ok=True)
+        for path in (self.folder / name for name in OWN):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("%s, of an earlier run, cannot be removed (%s)", path, error)
         return self
 
     def claim(self, id: str, tracker: Tracker) -> None:
@@ -86,15 +91,16 @@ class Attempt:
         self.id, self.tracker, self.lock = id, tracker, self.records.lock(id)
         self.lock.acquire()
         killed = self.records.marked(id)
-        if killed is not None and killed.get("mlflow"):
-            self.tracker.killed(killed["mlflow"])
+        if killed is not None:
+            end_killed(killed)
 
     def before(self) -> Record | None:
         """In a sweep, the record of a cell that is done and left all that is asked for now.
 
         What MLflow lacks is sent there from the record.
         """
-        if self.cell.sweep is None or not self.cell.settings["resume"]:
+        again = not self.cell.settings["resume"] or self.cell.settings["cache"] == "refresh"
+        if self.cell.sweep is None or again:
             return None
         record = self.records.read(self.id)
         if record is None or record["status"] != "ok" or lacks(record, self.cell.settings):
@@ -119,9 +125,12 @@ class Attempt:
         name = run_name(self.cell.settings, self.cell.choices)
         chosen = {f"choice.{k}": v for k, v in self.cell.choices.items()}
         tags = {"config_hash": self.cell.config_hash, "cell": self.id, "command": self.cell.command}
-        self.tracker.start(name, self.cell.settings | chosen, commit=commit(), **tags)
+        attempt, place = uuid.uuid4().hex, self.tracker.place()
         mark = {"config_hash": self.cell.config_hash, "sweep": self.cell.sweep}
-        self.records.mark(self.id, **mark, mlflow=self.tracker.run_id)
+        # before there is a run: one that nobody knows of could never be ended
+        self.records.mark(self.id, **mark, mlflow=place and {**place, "attempt": attempt})
+        settings = self.cell.settings | chosen
+        self.tracker.start(name, settings, commit=commit(), attempt=attempt, **tags)
 
     def about(self) -> Record:
         """What a record says whatever came of the attempt."""
@@ -143,12 +152,12 @@ class Attempt:
 
     def finish(self, result: Mapping[str, Any], made: Iterable[Path]) -> Record:
         """The record comes first, then what may fail."""
-        self.done = {**self.about(), **result, "status": "ok", "error": None}
-        self.records.write(self.done)
-        shown = self.folder / "result.json"
-        tried(lambda: write(shown, as_json(self.done, indent=1)))
-        self.tracker.finish(self.done, [*made, shown, *self.logs()])
-        return self.done
+        record = {**self.about(), **result, "status": "ok", "error": None}
+        self.records.write(record)
+        self.done, shown = record, self.folder / "result.json"
+        tried(lambda: write(shown, as_json(record, indent=1)))
+        tried(lambda: self.tracker.finish(record, [*made, shown, *self.logs()]))
+        return record
 
     def logs(self) -> list[Path]:
         return [self.cell.log] if self.cell.log else []
@@ -164,8 +173,8 @@ class Attempt:
                 self.fail(error)
         finally:
             if self.lock is not None:
-                self.records.unmark(self.id)
-                self.lock.release()
+                tried(lambda: self.records.unmark(self.id))
+                tried(self.lock.release)
         if error is None:
             return False
         return self.ended(error)
@@ -175,7 +184,9 @@ class Attempt:
         if self.cell.sweep is None:
             status = STOPPED.get(type(error))
             if status is not None:
-                print(f"{sentence_of(error)}; the same command begins again", file=sys.stderr)
+                print(
+                    f"{sentence_of(error)}; type the same command to begin again", file=sys.stderr
+                )
                 raise SystemExit(status) from None
             if bad_input(error):
                 raise SystemExit(f"error: {sentence_of(error)}") from None
@@ -198,11 +209,34 @@ class Attempt:
         tried(lambda: self.tracker.fail(sentence, [trace, *self.logs()]))
 
 
+def end_killed(mark: Record) -> None:
+    """Ends the run in MLflow that a killed process has left, wherever it was."""
+    told = mark.get("mlflow")
+    if told:
+        from antidote.engine.mlflow import Mlflow
+
+        Mlflow(told["uri"], told["experiment"], None).killed(told["attempt"])
+
+
 def lacks(record: Record, settings: Mapping[str, Any]) -> bool:
-    """Whether a finished run did not leave what is asked for now; pictures can be drawn later."""
+    """Whether a finished run did not leave what is asked for now; pictures can be drawn later.
+
+    A folder may by now be another run's.
+    """
     wanted = ["victim.safetensors", "unlearned.safetensors"] * settings["save_models"]
     wanted += ["samples.npz"] * settings["pictures"]
-    return not all((Path(record["folder"]) / name).exists() for name in wanted)
+    folder = Path(record["folder"])
+    if not all((folder / name).exists() for name in wanted):
+        return True
+    return bool(wanted) and left_by(folder) != record["id"]
+
+
+def left_by(folder: Path) -> str | None:
+    """Which cell's run wrote last into a folder."""
+    try:
+        return json.loads((folder / "result.json").read_text())["id"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def tried(step: Callable[[], object]) -> None:

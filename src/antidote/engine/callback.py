@@ -67,7 +67,7 @@ Measured = Callable[[L.Trainer, nn.Module], tuple[dict[str, float], float]]
 
 
 class Unlearning(L.Callback):
-    """Hands the split to `method`; `measured(trainer, net)` before and after is (figures, seconds)."""
+    """Hands the split to `method`; `measured(trainer, net)` gives (figures, seconds)."""
 
     outcome: Outcome
 
@@ -80,6 +80,7 @@ class Unlearning(L.Callback):
     def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         device = trainer.strategy.root_device
         pl_module.to(device)  # Lightning has moved it back to the CPU
+        pl_module.net.eval()  # a restored net comes in another mode than a fitted one
         before, victim = self.measured(trainer, pl_module.net), copy.deepcopy(pl_module.net)
         precision = trainer.precision_plugin.forward_context
         patient = Victim(pl_module.net, pl_module.fresh, precision)

@@ -27,21 +27,19 @@ from antidote.engine.code import code, targets
 
 Settings = dict[str, Any]
 GROUPS = ("dataset", "model", "recipe", "poison", "discovery", "unlearning")
-# what determines a result; everything else is only referred to, or says where, how fast, what to leave
+# what determines a result; the rest is only referred to, or says where, how fast, what to leave
 ACTING = (*GROUPS, "trainer", "seed", "victim")
 PLACED = re.compile(r"\$\{(output|store|data_folder)\b")
 # settings of a Trainer that change no weight; everything else under `trainer` does, or may
 NEUTRAL = (
     "accelerator",
     "devices",
-    "precision",  # `hardware` says which one it came to
     "enable_progress_bar",
     "enable_model_summary",
     "enable_checkpointing",
     "num_sanity_val_steps",
     "log_every_n_steps",
     "logger",
-    "callbacks",
     "profiler",
     "benchmark",
     "default_root_dir",
@@ -84,8 +82,8 @@ def short_hash(thing: Any) -> str:
 class Cell:
     """`settings` as resolved, `content` of them without what changes no result; both plain.
 
-    `folder` is where a job may write, None for a cell that is only looked at. `sweep`: the folder of
-    the sweep whose `job` it is, or None. `choices`: the option of each group.
+    `folder` is where a job may write, None for a cell that is only looked at. `sweep`: the folder
+    of the sweep whose `job` it is, or None. `choices`: the option of each group.
     """
 
     settings: Settings
@@ -96,6 +94,7 @@ class Cell:
     sweep: str | None = None
     job: int | None = None
     log: Path | None = None
+    options: tuple[str, ...] = ()
     digests: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -113,6 +112,7 @@ class Cell:
             sweep=str(hydra.sweep.dir) if hydra.mode == RunMode.MULTIRUN else None,
             job=OmegaConf.select(hydra, "job.num"),  # type: ignore[arg-type]
             log=folder / f"{hydra.job.name}.log",
+            options=options(),
         )
 
     @cached_property
@@ -123,7 +123,7 @@ class Cell:
     @property
     def command(self) -> str:
         """What to type to run it again."""
-        return command(self.overrides)
+        return command([*self.options, *self.overrides])
 
     @property
     def output(self) -> Path:
@@ -153,6 +153,10 @@ class Cell:
         require(
             not told,
             f"trainer.{'/'.join(told)} is the recipe's to say; use recipe.epochs or recipe.steps",
+        )
+        require(
+            "callbacks" not in self.settings["trainer"],
+            "trainer.callbacks are the run's own; write a method or a task for what is to be done",
         )
 
     def build(self, group: str) -> Any:
@@ -213,6 +217,12 @@ def seedless(settings: Any) -> Any:
     if not isinstance(settings, dict):
         return settings
     return {key: seedless(value) for key, value in settings.items() if key != "seed"}
+
+
+def options() -> tuple[str, ...]:
+    """What was typed besides overrides and -m: where options of one's own are found."""
+    sources = HydraConfig.get().runtime.config_sources
+    return tuple(f"--config-dir={s.path}" for s in sources if s.provider == "command-line")
 
 
 def command(overrides: Sequence[str]) -> str:

@@ -7,11 +7,31 @@ from contextlib import closing
 from pathlib import Path
 
 from mlflow import MlflowClient
+from sqlalchemy.engine import make_url
 
 from antidote.core.checks import BadInput, require
 from antidote.engine.disk import Lock
 
+SQLITE = "sqlite:///"
 _prepared: set[Path] = set()
+
+
+def address(path: Path) -> str:
+    """The file as MLflow is told of it, where that leads to this very file."""
+    told = SQLITE + str(path)
+    require(
+        make_url(told).database == str(path),
+        f"{path} cannot be a database's address, in which ? and %20 mean something; choose another "
+        "output, another logger.tracking_uri, or logger=none",
+    )
+    return told
+
+
+def file_of(uri: str) -> Path | None:
+    """The database file that a setting names, as it is written; None for a server."""
+    if not uri.startswith(SQLITE):
+        return None
+    return Path(uri.removeprefix(SQLITE)).expanduser()
 
 
 def prepare(path: Path) -> None:
@@ -20,11 +40,7 @@ def prepare(path: Path) -> None:
     It is made under another name, closed and renamed: MLflow creates its tables one by one and
     without a lock, and a process killed meanwhile would leave what no later one can open.
     """
-    require(
-        "?" not in str(path),
-        f"{path} holds a question mark, which cannot be part of a database's address; "
-        "choose another output",
-    )
+    address(path)
     if path in _prepared and path.exists():
         return
     try:
@@ -47,7 +63,7 @@ def create(path: Path) -> None:
     half = path.with_name(f"{path.name}.half")
     for name in (half, *(half.with_name(f"{half.name}{end}") for end in ("-journal", "-wal"))):
         name.unlink(missing_ok=True)
-    client = MlflowClient(f"sqlite:///{half}")
+    client = MlflowClient(address(half))
     client.search_experiments(max_results=1)  # creates and migrates
     client._tracking_client.store.engine.dispose()
     half.replace(path)
@@ -64,13 +80,16 @@ def check(path: Path) -> None:
 
 
 def fault(path: Path) -> str:
+    """What is wrong with it, or nothing."""
+    # while a log is beside it the first page may say more than has been written yet
+    logged = path.with_name(f"{path.name}-wal").exists()
     with path.open("rb") as file:
         head = file.read(100)
     if head[:16] != b"SQLite format 3\0":
         return "not an SQLite file"
     page = int.from_bytes(head[16:18], "big")
     size = (65536 if page == 1 else page) * int.from_bytes(head[28:32], "big")
-    if path.stat().st_size < size:
+    if path.stat().st_size < size and not logged:
         return "cut short"
     try:
         with closing(sqlite3.connect(path)) as connection:

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,8 @@ class Lock:
         except Timeout:
             log.info("waiting for %s, which %s", self.what, self.whose())
             self.lock.acquire()
-        write(self.holder, json.dumps(me()))
+        with suppress(OSError):  # only told to whoever waits
+            write(self.holder, json.dumps(me()))
 
     def whose(self) -> str:
         try:
@@ -78,7 +80,8 @@ class Lock:
 
     def release(self) -> None:
         if self.lock.is_locked:
-            self.holder.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.holder.unlink(missing_ok=True)
         self.lock.release()
 
     def __enter__(self) -> Lock:

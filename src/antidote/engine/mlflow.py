@@ -5,27 +5,26 @@ from __future__ import annotations
 import functools
 import logging
 import math
-import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 
 from antidote.core.checks import BadInput, require
-from antidote.engine.database import prepare
+from antidote.engine.database import address, file_of, prepare
 from antidote.engine.labels import flat
+from antidote.engine.server import silent
 from antidote.engine.tracking import Tracker
 
 log = logging.getLogger(__name__)
 for noisy in ("mlflow", "alembic"):  # whose levels the import has set
     logging.getLogger(noisy).setLevel(logging.WARNING)
 ALLOWED = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./ :-")
-PATIENCE = 3  # seconds that a server has to answer
 # the tag makes MLflow 3's UI open the experiment as machine learning, not as GenAI
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -47,7 +46,7 @@ def sinks(method: Callable[..., Any]) -> Callable[..., Any]:
                 self.uri,
                 " ".join(str(error).split())[:200],
             )
-            self.run_id = None
+            self.give_up()
             return None
 
     return guarded
@@ -67,7 +66,9 @@ class Mlflow(Tracker):
             bool(str(experiment_name).strip()),
             "logger.experiment_name is empty; give a name, as in logger.experiment_name=antidote",
         )
-        self.uri, self.experiment, self.name = tracking_uri, str(experiment_name), run_name
+        self.file = file_of(tracking_uri)
+        self.uri = tracking_uri if self.file is None else address(self.file)
+        self.experiment, self.name = str(experiment_name), run_name
         self.artifacts, self.experiment_id = artifact_location, ""
         self.run_id: str | None = None
 
@@ -76,8 +77,8 @@ class Mlflow(Tracker):
         return MlflowClient(self.uri)
 
     def prepare(self) -> None:
-        if self.uri.startswith("sqlite:///"):
-            prepare(Path(self.uri.removeprefix("sqlite:///")))
+        if self.file is not None:
+            prepare(self.file)
         self.experiment_id = self.found_or_made()
 
     def found_or_made(self) -> str:
@@ -86,7 +87,7 @@ class Mlflow(Tracker):
         if found is None:
             try:
                 where = self.artifacts and Path(self.artifacts).expanduser().resolve().as_uri()
-                where = where if self.uri.startswith("sqlite:///") else None
+                where = where if self.file is not None else None
                 return self.client.create_experiment(self.experiment, where, tags=KIND)
             except MlflowException as error:
                 found = self.client.get_experiment_by_name(self.experiment)
@@ -103,36 +104,40 @@ class Mlflow(Tracker):
         return found.experiment_id
 
     def reachable(self) -> bool:
-        """Whether a server answers at all; MLflow itself would try for minutes."""
-        place = urlparse(self.uri)
-        if place.scheme not in ("http", "https"):
-            return True
-        port = place.port or (443 if place.scheme == "https" else 80)
-        try:
-            with socket.create_connection((place.hostname or "", port), PATIENCE):
-                return True
-        except OSError as error:
+        why = silent(self.uri)
+        if why:
             log.warning(
                 "no MLflow server answers at %s (%s); the run goes on without it, its record is "
                 "complete",
                 self.uri,
-                error,
+                why,
             )
-            return False
+        return not why
+
+    def give_up(self) -> None:
+        """Nothing more is written; a run that lacks something does not look as if it went on."""
+        run_id, self.run_id = self.run_id, None
+        if run_id is not None and not silent(self.uri):
+            with suppress(Exception):
+                self.client.set_terminated(run_id, "FAILED")
 
     @sinks
     def start(self, name: str, settings: Mapping[str, Any], **tags: str) -> None:
         if not self.reachable():
             return
         self.prepare()
-        run = self.client.create_run(self.experiment_id, run_name=self.name or name, tags=tags)
+        told, name = {k: text(v) for k, v in tags.items()}, text(self.name or name)
+        run = self.client.create_run(self.experiment_id, run_name=name, tags=told)
         self.run_id = run.info.run_id
-        params = [Param(clean(k), str(v)) for k, v in flat(settings).items()]
+        params = [Param(clean(k), text(v)) for k, v in flat(settings).items()]
         for start in range(0, len(params), 100):
             self.batch(params=params[start : start + 100])
 
     @sinks
     def series(self, rows: Sequence[Mapping[str, Any]], first: int = 0) -> None:
+        self.rows(rows, first)
+
+    def rows(self, rows: Sequence[Mapping[str, Any]], first: int = 0) -> None:
         """One row of numbers per step, in one transaction; what is no finite number is left out.
 
         MLflow would store an infinity as 1.8e308.
@@ -151,25 +156,32 @@ class Mlflow(Tracker):
     def finish(self, record: Mapping[str, Any], files: Iterable[Path]) -> None:
         """All numbers of a record, its steps, and files; then the run is finished."""
         told = {k: v for k, v in record.items() if k not in ("settings", "steps", "epochs")}
-        self.series([{name.replace(".", "/"): v for name, v in flat(told).items()}])
-        self.series([{f"unlearn/{k}": v for k, v in step.items()} for step in record["steps"]])
-        self.attach(self.run_id or "", files)
+        self.rows([{name.replace(".", "/"): v for name, v in flat(told).items()}])
+        self.rows([{f"unlearn/{k}": v for k, v in step.items()} for step in record["steps"]])
+        self.files(self.run_id or "", files)
         self.client.set_terminated(self.run_id or "", "FINISHED")
 
     @sinks
     def fail(self, sentence: str, files: Iterable[Path]) -> None:
-        self.client.set_tag(self.run_id or "", "error", sentence[:5000])
-        self.attach(self.run_id or "", files)
+        self.client.set_tag(self.run_id or "", "error", text(sentence)[:5000])
+        self.files(self.run_id or "", files)
         self.client.set_terminated(self.run_id or "", "FAILED")
 
     @sinks
-    def killed(self, run_id: str) -> None:
-        """Ends a run that its process could not end."""
-        if self.reachable():
-            self.client.set_terminated(run_id, "KILLED")
+    def killed(self, attempt: str) -> None:
+        """Ends the run, if there is one, of an attempt that could not end it itself."""
+        if (self.file is not None and not self.file.exists()) or not self.reachable():
+            return
+        experiment = self.client.get_experiment_by_name(self.experiment)
+        where = f"tags.attempt = '{attempt}' and attributes.status = 'RUNNING'"
+        for run in self.client.search_runs([experiment.experiment_id], where) if experiment else []:
+            self.client.set_terminated(run.info.run_id, "KILLED")
 
     @sinks
     def attach(self, run_id: str, files: Iterable[Path]) -> None:
+        self.files(run_id, files)
+
+    def files(self, run_id: str, files: Iterable[Path]) -> None:
         for path in files:
             if path.exists():
                 self.client.log_artifact(run_id, str(path))
@@ -182,13 +194,21 @@ class Mlflow(Tracker):
             told is not None and told["uri"] == self.uri and told["experiment"] == self.experiment
         )
 
+    def place(self) -> dict[str, str]:
+        return {"uri": self.uri, "experiment": self.experiment}
+
     def where(self) -> dict[str, str] | None:
         if self.run_id is None:
             return None
-        about = {"uri": self.uri, "experiment": self.experiment, "run_id": self.run_id}
-        return about | {"address": f"#/experiments/{self.experiment_id}/runs/{self.run_id}"}
+        address = f"#/experiments/{self.experiment_id}/runs/{self.run_id}"
+        return self.place() | {"run_id": self.run_id, "address": address}
 
 
 def clean(name: str) -> str:
     """MLflow allows few characters in names."""
     return "".join(c if c in ALLOWED else "_" for c in name)
+
+
+def text(value: Any) -> str:
+    """A file's name on Linux may be any bytes, and MLflow takes only Unicode."""
+    return str(value).encode(errors="replace").decode()

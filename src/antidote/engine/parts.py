@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 import warnings
@@ -28,6 +29,8 @@ from antidote.metrics.score import Untouched
 from antidote.model.classifier import Classifier
 from antidote.recipe import Recipe
 
+log = logging.getLogger(__name__)
+
 
 class Parts:
     """`where`: what a result's bits depend on besides code, data and settings."""
@@ -35,6 +38,7 @@ class Parts:
     def __init__(self, cell: Cell) -> None:
         cell.check()
         quiet()
+        told_of_old(cell.output)
         keep_freed_memory()
         torch.set_num_threads(cell.threads)
         self.cell = cell
@@ -75,7 +79,7 @@ class Parts:
         with self.training(module, key, loader.count) as training:
             fit = (self.make_trainer, module, loader, training.callbacks, training.steps)
             stages.fit(*fit, self.cell.seed)
-        return module.net.to(self.device)
+        return module.net.to(self.device).eval()
 
     def measured(self, poison: Poison, found: str) -> Measured:
         """Measures all probes of a net; a net that was seen before is looked up.
@@ -97,6 +101,14 @@ class Parts:
             return {name: value.item() for name, value in figures.items()}, seconds
 
         return measured
+
+
+@functools.cache
+def told_of_old(output: Path) -> None:
+    """One line where an earlier version has left what this one does not read."""
+    found = [str(output / name) for name in ("cache", "cells") if (output / name).is_dir()]
+    if found:
+        log.info("%s: of an earlier version, not read; may be deleted", " and ".join(found))
 
 
 def quiet() -> None:

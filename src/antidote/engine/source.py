@@ -38,7 +38,8 @@ _last: dict[tuple[str, torch.device], Data] = {}
 def key_of(cell: Cell) -> str:
     """What the data are looked up by, before anything is known of the files."""
     settings = cell.settings["dataset"]
-    return fingerprint("data", settings, code(["antidote.core", *targets(settings)]))
+    here = os.getcwd()  # noqa: PTH109  what relative paths start from
+    return fingerprint("data", settings, here, code(["antidote.core", *targets(settings)]))
 
 
 def known(cell: Cell, store: Store) -> str | None:
@@ -72,7 +73,8 @@ def fingerprint_of(data: Data) -> str:
 def keep(cell: Cell, store: Store, found: str, paths: set[str]) -> None:
     if store.mode == "off":
         return
-    named = {str(Path(s).expanduser()) for s in strings(cell.settings["dataset"]) if "/" in s}
+    named = {str(Path(s).expanduser().absolute()) for s in strings(cell.settings["dataset"])}
+    named = {name for name in named if os.path.exists(name)}  # noqa: PTH110
     unread = {s for s in named if not any(p == s or p.startswith(f"{s}/") for p in paths)}
     whole = {path for name in unread for path in (name, *(at for at, _, _ in os.walk(name)))}
     stamps = {path: stamp(path) for path in sorted({*grouped(paths), *whole})}

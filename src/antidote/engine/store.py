@@ -20,7 +20,7 @@ import fsspec
 from safetensors.torch import load, save
 from torch import Tensor
 
-from antidote.core.checks import one_of
+from antidote.core.checks import BadInput, one_of
 from antidote.core.data import digest
 from antidote.engine.disk import Lock, write
 
@@ -41,11 +41,18 @@ class Store:
         if isinstance(mode, bool):  # YAML reads a bare on or off as a truth value
             mode = "on" if mode else "off"
         one_of("cache", mode, MODES)
-        self.mode, self.local = mode, "://" not in str(place)
+        place = str(place).removeprefix("file://")
+        self.mode, self.local = mode, "://" not in place
         if self.local:
             self.root, self.files = str(Path(place).expanduser()), fsspec.filesystem("file")
-        else:
-            self.files, self.root = fsspec.url_to_fs(str(place))
+            return
+        try:
+            self.files, self.root = fsspec.url_to_fs(place)
+        except (ImportError, ValueError) as error:
+            raise BadInput(
+                f"store={place} cannot be opened ({error}); give a folder, or an address whose "
+                "file system is installed"
+            ) from error
 
     def path(self, kind: str, key: str) -> str:
         return f"{self.root}/{kind}/{key}.safetensors"

@@ -49,6 +49,8 @@ def summary(
 
 def told(thing: Any) -> Any:
     """A value as a record holds it: None in place of NaN and infinities."""
+    if hasattr(thing, "item"):  # a number of torch or numpy
+        thing = thing.item()
     if isinstance(thing, float):
         return thing if math.isfinite(thing) else None
     if hasattr(thing, "items"):

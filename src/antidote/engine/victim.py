@@ -40,28 +40,32 @@ class Training:
         self.seconds: float | None = None
         self.epochs: list[dict[str, float]] = []
         self.callbacks: list[L.Callback] = []
-        self.restored, self.steps = True, 0
-        if path:
-            module.restore(Path(path).expanduser())
-            log.info("victim restored from %s", path)
-        elif not self.found(module):
-            self.wait()
-            if not self.found(module):
-                self.restored, self.steps = False, steps
-                self.callbacks = [KeepVictim(self.keep, tell)]
-                log.info("fitting the victim: %d steps", steps)
+        self.module, self.path, self.tell = module, path, tell
+        self.restored, self.steps, self.asked = True, 0, steps
 
-    def wait(self) -> None:
-        """Nobody else fits it meanwhile."""
-        if self.store.mode != "off":
-            self.lock.acquire()
+    def __enter__(self) -> Training:
+        """Restores the victim; one that is to be fitted is fitted by nobody else meanwhile."""
+        if self.path:
+            self.module.restore(Path(self.path).expanduser())
+            log.info("victim restored from %s", self.path)
+        elif not self.found() and not self.found_after_waiting():
+            self.restored, self.steps = False, self.asked
+            self.callbacks = [KeepVictim(self.keep, self.tell)]
+            log.info("fitting the victim: %d steps", self.steps)
+        return self
 
-    def found(self, module: Classifier) -> bool:
+    def found_after_waiting(self) -> bool:
+        if self.store.mode == "off":
+            return False
+        self.lock.acquire()
+        return self.found()
+
+    def found(self) -> bool:
         entry = self.store.read(KIND, self.key)
         if entry is None:
             return False
         tensors, about = entry
-        module.net.load_state_dict(tensors)
+        self.module.net.load_state_dict(tensors)
         self.seconds, self.epochs = about["seconds"], about["epochs"]
         log.info("victim restored from %s", self.store.path(KIND, self.key))
         self.release()
@@ -75,9 +79,6 @@ class Training:
 
     def release(self) -> None:
         self.lock.release()
-
-    def __enter__(self) -> Training:
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.release()

@@ -13,12 +13,19 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from antidote.core.checks import BadInput, require
-from antidote.engine.cell import Cell, resolved
-
-Job = tuple[str, ...]
-Path = tuple[str, ...]
-GONE = object()
+from antidote.core.checks import require
+from antidote.engine.cell import Cell, options, resolved
+from antidote.sweep.change import (
+    Job,
+    Path,
+    applied,
+    clashing,
+    difference,
+    joined,
+    leaves,
+    plain,
+    tree,
+)
 
 
 def axes() -> list[list[str]]:
@@ -27,8 +34,8 @@ def axes() -> list[list[str]]:
     Axes come first from the experiment; what is typed on the command line replaces an axis.
     """
     hydra = HydraConfig.get()
-    planned = [f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()]
-    typed = [o for o in hydra.overrides.task if not o.startswith("task=")]
+    planned = [f"{key}={value}" for key, value in as_written(hydra.sweeper.get("params")).items()]
+    typed = [o for o in as_written(hydra.overrides.task) if not o.startswith("task=")]
     loader = GlobalHydra.instance().config_loader()
     found: dict[str, list[str]] = {}
     for override in OverridesParser.create(loader).parse_overrides([*planned, *typed]):
@@ -42,6 +49,11 @@ def axes() -> list[list[str]]:
         )
         found[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
     return list(found.values())
+
+
+def as_written(part: Any) -> Any:
+    """Of Hydra's config, as plain lists and dicts; what ${seed} means is for each job to say."""
+    return OmegaConf.to_container(part, resolve=False) if part else {}
 
 
 def jobs() -> list[Job]:
@@ -77,7 +89,8 @@ class Composer:
     def __init__(self) -> None:
         hydra = HydraConfig.get()
         self.name = hydra.job.config_name
-        self.given = [o for o in hydra.overrides.hydra if not o.startswith("hydra.mode=")]
+        said = as_written(hydra.overrides.hydra)
+        self.given = [o for o in said if not o.startswith("hydra.mode=")]
         self.known: dict[Job, tuple[dict[Path, Any], dict[Path, Any]]] = {}
         self.hydra: DictConfig | None = None
 
@@ -104,11 +117,15 @@ class Composer:
 
     def changes(self, first: list[Job], i: int, part: list[Job]) -> dict[Job, Any]:
         """What each value of part `i` changes against the first job."""
-        base = self.composed(joined(first))
-        found = {}
+        base, found = self.composed(joined(first)), {}
         for value in part:
-            other = self.composed(joined([*first[:i], value, *first[i + 1 :]]))
-            found[value] = [difference(a, b) for a, b in zip(base, other, strict=True)]
+            job = joined([*first[:i], value, *first[i + 1 :]])
+            set_only = plain(value, job, *base)
+            if set_only is None:
+                other = self.composed(job)
+                found[value] = [difference(a, b) for a, b in zip(base, other, strict=True)]
+            else:
+                found[value] = [difference(base[0], base[0] | set_only), {}]
         return found
 
     def composed(self, job: Job) -> tuple[dict[Path, Any], dict[Path, Any]]:
@@ -134,50 +151,4 @@ class Composer:
         HydraConfig.instance().cfg = self.hydra  # type: ignore[assignment]
         cfg = OmegaConf.create(settings)
         chosen = {k: str(v) for k, v in choices.items()}
-        return Cell(*resolved(cfg), chosen, job)
-
-
-def joined(parts: Sequence[Job]) -> Job:
-    return tuple(value for part in parts for value in part)
-
-
-def leaves(tree: Any, at: Path = ()) -> dict[Path, Any]:
-    """{("recipe", "epochs"): 4, ...}; lists and empty dicts are leaves."""
-    if not isinstance(tree, dict) or not tree:
-        return {at: tree}
-    return {p: v for key, part in tree.items() for p, v in leaves(part, (*at, key)).items()}
-
-
-def tree(leaves: dict[Path, Any]) -> dict[str, Any]:
-    root: dict[str, Any] = {}
-    for path, value in leaves.items():
-        here = root
-        for key in path[:-1]:
-            here = here.setdefault(key, {})
-        here[path[-1]] = value
-    return root
-
-
-def difference(a: dict[Path, Any], b: dict[Path, Any]) -> dict[Path, Any]:
-    """What turns `a` into `b`."""
-    changed = {p: v for p, v in b.items() if p not in a or a[p] != v}
-    return changed | {p: GONE for p in a if p not in b}
-
-
-def applied(base: dict[Path, Any], changes: list[dict[Path, Any]]) -> dict[Path, Any]:
-    after = dict(base)
-    for change in changes:
-        after |= change
-    return {p: v for p, v in after.items() if v is not GONE}
-
-
-def clashing(changes: list[dict[Job, Any]]) -> tuple[int, int] | None:
-    """Two parts that touch the same settings."""
-    touched = [
-        {(k, *p) for value in part.values() for k in (0, 1) for p in value[k]} for part in changes
-    ]
-    below = [{p[:n] for p in paths for n in range(1, len(p))} for paths in touched]
-    for i, j in itertools.combinations(range(len(changes)), 2):
-        if touched[i] & touched[j] or touched[i] & below[j] or below[i] & touched[j]:
-            return i, j
-    return None
+        return Cell(*resolved(cfg), chosen, job, options=options())

@@ -1,4 +1,4 @@
-"""How long each kind of work took, and how much it weighs, by what is in the store and on record."""
+"""How long each kind of work took and how much it weighs, by the store and the records."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from antidote.engine.cell import Cell
 from antidote.engine.records import Records
 from antidote.engine.store import Store
 

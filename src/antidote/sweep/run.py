@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from antidote.engine import source
-from antidote.engine.attempt import Attempt, lacks, sentence_of
+from antidote.engine.attempt import Attempt, end_killed, sentence_of
 from antidote.engine.cell import Cell
 from antidote.engine.records import Record, Records
 from antidote.engine.store import Store
+from antidote.sweep.done import Done
+from antidote.sweep.row import Row, why
 
 log = logging.getLogger(__name__)
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[Any]]
@@ -21,30 +23,6 @@ KILLED = (
     "its process was killed, and killed again when it ran alone, as a machine does that is out of "
     "memory; a smaller recipe.batch_size or fewer jobs at a time may help"
 )
-
-
-@dataclass(eq=False)
-class Row:
-    """One job of the table: its record if it has one, and what became of it."""
-
-    cell: Cell
-    record: Record | None = None
-    status: str = "missing"
-    error: str | None = None
-    before: bool = False  # done before this sweep
-
-    def told(self) -> dict[str, Any]:
-        """For people: what the record says and what became of the job."""
-        record = self.record or {}
-        job = record.get("job")
-        return {
-            **record,
-            "job": "" if self.before or job is None else str(job),
-            "overrides": list(self.cell.overrides),
-            "done_before": self.before,
-            "status": self.status,
-            "error": self.error,
-        }
 
 
 class Sweep:
@@ -58,62 +36,72 @@ class Sweep:
         self.rows = [Row(cell) for cell in cells]
         self.records = Records(cells[0].output)
         self.store = Store(cells[0].settings["store"], cells[0].settings["cache"])
+        # a folder that was named may hold the jobs of an earlier sweep
+        used = Path(folder).is_dir() and any(Path(folder).iterdir())
+        self.earlier = self.left_here() if used else {}
+
+    def left_here(self) -> dict[str, Record]:
+        """The records of jobs of this folder, by id."""
+        return {r["id"]: r for r in self.records if r.get("sweep") == self.folder}
 
     def todo(self) -> list[Row]:
         return [row for row in self.rows if row.status == "missing"]
 
     def skip(self) -> None:
-        """Cells that are done, with all that is asked for, are not run."""
+        """Cells that are done are not run."""
+        done = Done(self.records, self.store)
         for row in self.rows:
-            record = self.done(row.cell)
+            record = done.record(row.cell)
             if record is not None:
                 row.record, row.status, row.before = record, "ok", True
-
-    def done(self, cell: Cell) -> Record | None:
-        data = source.known(cell, self.store) if cell.settings["resume"] else None
-        record = None if data is None else self.records.read(cell.id(data))
-        if record is None or record["status"] != "ok" or lacks(record, cell.settings):
-            return None
-        return record
 
     def run(self) -> None:
         """All that is to do. A worker that dies takes others with it; those are started again.
 
-        A cell whose process died is tried once more at the end, alone.
+        A cell whose process died is tried once more at the end, alone. Where nobody can say whose
+        process it was, and nothing gets done any more, that is every cell that is left.
         """
         suspects: list[Row] = []
         while rest := [row for row in self.todo() if row not in suspects]:
-            self.start(rest)
-            died = [row for row in self.killed() if row not in suspects]
-            suspects += died
-            if not died:
+            whole = self.start(rest)
+            left = [row for row in rest if row.status == "missing"]
+            died = [row for row in self.killed() if row in left]
+            if whole and not died:
                 break
+            suspects += died or (left if len(left) == len(rest) else [])
         for row in suspects:
             if row.status == "missing":
                 log.warning("once more, alone: %s", " ".join(row.cell.overrides))
                 self.start([row])
         for row in self.todo():
-            self.give_up(row, KILLED if row in suspects else row.error or "it left no result")
+            self.give_up(row, row.error or (KILLED if row in suspects else "it left no result"))
 
-    def start(self, rows: Sequence[Row]) -> None:
+    def start(self, rows: Sequence[Row]) -> bool:
+        """Whether the launcher came to its end."""
         first, self.launched = self.launched, self.launched + len(rows)
+        for job, row in enumerate(rows, first):
+            row.job = job
+        returned: Sequence[Any] = []
+        stop: Exception | None = None
         try:
             returned = self.launch([row.cell.overrides for row in rows], first)
         except Exception as error:
             log.warning("the launcher was stopped: %s", " ".join(str(error).split())[:300])
-            returned = []
+            stop = error
         for row, job in zip(rows, returned, strict=False):
-            try:
-                _ = job.return_value  # raises what the job raised
-            except Exception as error:
-                row.error = sentence_of(error)
+            row.error = why(job)
+        if stop is not None and not isinstance(stop, BrokenExecutor) and len(rows) == 1:
+            rows[0].error = sentence_of(stop)
         self.look()
+        return stop is None
 
     def look(self) -> None:
         """What became of the jobs that were launched, from the records they left."""
-        mine = {r["config_hash"]: r for r in self.records if r.get("sweep") == self.folder}
+        found = self.left_here().items()
+        mine = {r["config_hash"]: r for id, r in found if r != self.earlier.get(id)}
+        done = Done(self.records, self.store)
         for row in self.todo():
-            record = mine.get(row.cell.config_hash) or self.done(row.cell)
+            record = mine.get(row.cell.config_hash) or done.record(row.cell)
             if record is not None:
                 row.record, row.status, row.error = record, record["status"], record["error"]
 
@@ -133,18 +121,17 @@ class Sweep:
     def give_up(self, row: Row, sentence: str) -> None:
         """Recorded as failed, also in MLflow, which its process could not do."""
         row.status, row.error = "failed", sentence
-        id = self.end(row)
-        about = Attempt(row.cell).about() | {"sweep": self.folder, "status": "failed"}
+        about = Attempt(row.cell).about() | {"sweep": self.folder, "job": row.job}
+        data = source.known(row.cell, self.store)
+        id = self.end(row) or (row.cell.id(data) if data else about["id"])
         with suppress(OSError):
-            self.records.write(about | {"id": id or about["id"], "error": sentence})
+            self.records.write(about | {"id": id, "status": "failed", "error": sentence})
 
     def end(self, row: Row) -> str | None:
         """Ends, in MLflow, the run that a dead process has left; the cell's id if there is one."""
         id = self.marks().get(row.cell.config_hash)
         if id is not None:
-            mark = self.records.marked(id) or {}
-            if mark.get("mlflow"):
-                row.cell.build("logger").killed(mark["mlflow"])
+            end_killed(self.records.marked(id) or {})
             self.records.unmark(id)
         return id
 

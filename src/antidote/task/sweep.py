@@ -21,8 +21,9 @@ from antidote.engine.attempt import STOPPED, Terminated, terminable, tried
 from antidote.engine.cell import bad_input, command
 from antidote.report.run.terminal import show_sweep
 from antidote.report.terminal import tell
-from antidote.sweep.grid import cells
-from antidote.sweep.run import Row, Sweep, exclusive
+from antidote.sweep.grid import as_written, cells
+from antidote.sweep.row import Row
+from antidote.sweep.run import Sweep, exclusive
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ def once(config: DictConfig) -> None:
 def place(config: DictConfig) -> str:
     """The sweep's folder; one that nobody named is made anew, and handed to the jobs by name."""
     folder = str(config.hydra.sweep.dir)
-    if not any(o.startswith("hydra.sweep.dir=") for o in config.hydra.overrides.hydra):
+    said = as_written(config.hydra.overrides.hydra)
+    if not any(o.startswith("hydra.sweep.dir=") for o in said):
         folder = exclusive(folder)
         with open_dict(config):
             OmegaConf.set_readonly(config.hydra, False)
@@ -109,7 +111,7 @@ def report(running: Sweep, config: DictConfig) -> Path | None:
     from antidote.report.benchmark.report import close
 
     wanted = {row.cell.config_hash: row.cell.command for row in running.rows}
-    typed = command(["-m", *config.hydra.overrides.task])
+    typed = command(["-m", *as_written(config.hydra.overrides.task)])
     return close(results(running.records.folder.parent), wanted, Path(running.folder), typed)
 
 

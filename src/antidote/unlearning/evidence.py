@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from antidote.core import Loader, Watch, evaluating, finite
-from antidote.unlearning.precision import float32
+from antidote.core.precision import float32
 from antidote.unlearning.ranking import Ranking, as_float32, ascending, selected
 
 FLOAT32 = torch.float32

@@ -6,12 +6,16 @@ Hydra imports this module at every start, so it imports nothing heavy.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
+from hydra.experimental.callback import Callback
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -42,6 +46,32 @@ class GridSweeper(Sweeper):
         return sweep(self.whole, self.make_launcher)
 
 
+class Writable(Callback):
+    """Refuses, in one sentence, an output that nothing can be written to."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        HydraConfig.instance().set_config(config)  # as Hydra does it next; paths refer to it
+        self.check(config.output, config.hydra.run.dir)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        HydraConfig.instance().set_config(config)
+        if "job" in config.task:  # the others read
+            self.check(config.output)
+
+    def check(self, *folders: str) -> None:
+        for folder in folders:
+            path = Path(folder).expanduser()
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=path):
+                    pass
+            except OSError as error:
+                raise SystemExit(
+                    f"error: nothing can be written to {path} ({error.strerror}); choose another "
+                    "output, as in output=/tmp/multirun"
+                ) from None
+
+
 def rate(number: float) -> dict[str, Any]:
     return {"poison_rate": number}
 
@@ -57,6 +87,14 @@ GROUPS: dict[str, tuple[str | None, Callable[[float], dict[str, Any]]]] = {
     "poison_rate": ("_global_", rate),
     "discovery": (None, discovery),
 }
+
+
+HOME = re.compile(r"^([^=]+=['\"]?)~(?=/|['\"]?$)")
+
+
+def at_home(argument: str) -> str:
+    """output=~/x as some shells hand it over: with the home folder spelled out."""
+    return HOME.sub(lambda found: found[1] + str(Path.home()), argument)
 
 
 NUMBER = re.compile(r"(?<=[=,])[0-9.]+(?:[eE]-?[0-9]+)?(?=,|$)")

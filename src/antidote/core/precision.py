@@ -23,12 +23,17 @@ def float32(device: torch.device) -> Iterator[None]:
     kinds = [kind.fp32_precision for kind in KINDS]
     matmul = asked(torch.get_float32_matmul_precision, "highest")
     cudnn = asked(lambda: CUDNN.allow_tf32, True)
-    choose("highest", False, ["ieee"] * len(KINDS))
+    no_tf32()
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
         choose(matmul, cudnn, kinds)
+
+
+def no_tf32() -> None:
+    """From here on float32 is computed in float32."""
+    choose("highest", False, ["ieee"] * len(KINDS))
 
 
 def choose(matmul: str, cudnn: bool, kinds: list[str]) -> None:

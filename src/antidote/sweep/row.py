@@ -1,0 +1,48 @@
+"""One job of a sweep, as its closing table has it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from antidote.engine.attempt import sentence_of
+from antidote.engine.cell import Cell
+from antidote.engine.records import Record
+
+
+@dataclass(eq=False)
+class Row:
+    """One job of the table: its record if it has one, and what became of it."""
+
+    cell: Cell
+    job: int | None = None
+    record: Record | None = None
+    status: str = "missing"
+    error: str | None = None
+    before: bool = False  # done before this sweep
+
+    def told(self) -> dict[str, Any]:
+        """For people: what the record says and what became of the job."""
+        return {
+            **(self.record or {}),
+            "job": "" if self.job is None else str(self.job),
+            "overrides": list(self.cell.overrides),
+            "done_before": self.before,
+            "status": self.status,
+            "error": self.error,
+        }
+
+
+def why(job: Any) -> str | None:
+    """What a job raised, or left in its folder as its error: a result keeps its place on record."""
+    try:
+        _ = job.return_value
+    except Exception as error:
+        return sentence_of(error)
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        left = Path(job.hydra_cfg.hydra.runtime.output_dir) / "result.json"
+        return json.loads(left.read_text())["error"]
+    return None
