@@ -25,8 +25,8 @@ data/fashion-mnist/.ready: fetch_data.sh
 run: setup data  ## the default experiment: poison, discover, unlearn, measure
 	$(BIN)/python run.py
 
-test: setup data  ## the tests (quick ones)
-	$(BIN)/python -m pytest
+test: setup data  ## the tests (quick ones), two files at a time
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: setup data  ## also the slow tests
 	$(BIN)/python -m pytest -m "slow or not slow"

@@ -18,6 +18,13 @@ HERE = ("AVX512", True)  # what the bits depend on besides code and settings
 FOUND = torch.backends.cpu.get_cpu_capability(), torch.cpu._is_avx512_bf16_supported()
 
 
+QUICK = 14  # every method once
+
+
+def slow(entry):
+    return pytest.param(entry, marks=pytest.mark.slow)
+
+
 def named(entry):
     shown = ("unlearning", "discovery", "preset", "poison", "flags", "seed")
     return " ".join(o for o in entry["overrides"] if o.startswith(shown))
@@ -37,7 +44,7 @@ def place(tmp_path_factory):
 
 
 @pytest.mark.skipif(FOUND != HERE, reason=f"bits are those of a processor with {HERE}")
-@pytest.mark.parametrize("entry", GOLDEN, ids=named)
+@pytest.mark.parametrize("entry", [*GOLDEN[:QUICK], *map(slow, GOLDEN[QUICK:])], ids=named)
 def test_a_run_gives_its_golden_figures(launch, place, entry):
     left = launch(place, *entry["overrides"], "pictures=false", small=[])
     told = {when: left[when] for when in ("before", "after")}

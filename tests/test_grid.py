@@ -46,7 +46,11 @@ def test_the_jobs_of_an_experiment_are_those_of_hydras_sweeper(experiment):
         assert [list(job) for job in jobs()] == BasicSweeper.split_arguments(parsed, None)[0]
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+SMALL = [e for e in EXPERIMENTS if e.endswith(("_small", "_smoke"))]
+LARGE = [pytest.param(e, marks=pytest.mark.slow) for e in EXPERIMENTS if e not in SMALL]
+
+
+@pytest.mark.parametrize("experiment", [*SMALL, *LARGE])
 def test_a_cell_is_what_hydra_would_compose(experiment):
     with set_up(f"experiment={experiment}"):
         some = jobs()[:: max(1, len(jobs()) // 3)]

@@ -40,6 +40,6 @@ def test_fixed_is_the_default():
     "method", ["finetune", "retrain_k", "finetune_k", "scrub_corrective", "badt"]
 )
 def test_a_method_trains_for_1000_of_5500_steps_in_the_random_swap(method):
-    cfg, _ = composed("experiment=corrective_random_swap", f"unlearning={method}")
+    cfg, *_ = composed("experiment=corrective_random_swap", f"unlearning={method}")
     assert cfg["recipe"]["steps"] == 5500
     assert round(cfg["unlearning"]["fraction"] * 5500) == 1000

@@ -55,6 +55,12 @@ class Records:
         self.folder.mkdir(parents=True, exist_ok=True)
         write(self.path(record["id"]), as_json(record | {"seal": seal(record)}, indent=1))
 
+    def unsent(self, id: str) -> None:
+        """The process died when the result was on record, and perhaps not all of it in MLflow."""
+        record = self.read(id)
+        if record is not None and record["status"] == "ok" and record["mlflow"]:
+            self.write(record | {"mlflow": None})
+
     def __iter__(self) -> Iterator[Record]:
         """All sound records, by id."""
         for path in sorted(self.folder.glob("*.json")):

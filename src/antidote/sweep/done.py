@@ -25,10 +25,9 @@ class Done:
         record = None if found is None else self.records.read(cell.id(found))
         if record is None or record["status"] != "ok" or lacks(record, cell.settings):
             return None
-        if record["id"] in self.cut and record["mlflow"]:
-            # killed when it was on record, and perhaps not all of it in MLflow: it is sent anew
+        if record["id"] in self.cut:
+            self.records.unsent(record["id"])
             record["mlflow"] = None
-            self.records.write(record)
         return record if self.tracked(cell, record["mlflow"]) else None
 
     def fingerprint(self, cell: Cell) -> str | None:

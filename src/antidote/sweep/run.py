@@ -132,6 +132,7 @@ class Sweep:
         id = self.marks().get(row.cell.config_hash)
         if id is not None:
             end_killed(self.records.marked(id) or {})
+            self.records.unsent(id)
             self.records.unmark(id)
         return id
 

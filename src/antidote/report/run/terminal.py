@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,10 +100,12 @@ def address(where: Mapping[str, str]) -> str:
 
 def show_sweep(rows: Sequence[Record], folder: str | Path) -> None:
     """One line per job with the overrides that differ between jobs, then what failed and why."""
-    failed = [row for row in rows if row["status"] != "ok"]
-    lines = [f"job {row['job']} {row['status']}: {row.get('error') or '-'}" for row in failed]
-    lines.append(f"{len(rows) - len(failed)} ok, {len(failed)} failed; folders in {folder}")
-    tell(sweep_table(rows), *lines)
+    wrong = [row for row in rows if row["status"] != "ok" and row.get("error")]
+    lines = [f"job {row['job']} {row['status']}: {row['error']}" for row in wrong]
+    count = Counter({"ok": 0, "failed": 0}) + Counter(row["status"] for row in rows)
+    states = dict.fromkeys(("ok", "failed", *count))
+    told = ", ".join(f"{count[state]} {state}" for state in states)
+    tell(sweep_table(rows), *lines, f"{told}; folders in {folder}")
 
 
 def sweep_table(rows: Sequence[Record]) -> Table:
@@ -134,4 +137,6 @@ def percent_of(value: Any) -> str:
 def parted(override: str) -> tuple[str, str]:
     """An override's key and value; ~key has none."""
     key, _, value = override.partition("=")
+    if value[:1] == value[-1:] == "'":  # Hydra's quotes: poison_rate='0.03'
+        value = value[1:-1]
     return key, value
