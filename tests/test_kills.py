@@ -347,3 +347,40 @@ def test_a_sweep_that_is_killed_three_times_ends_as_an_undisturbed_one(tmp_path)
 @pytest.mark.parametrize("launcher", [[], JOBLIB], ids=["basic", "joblib"])
 def test_a_sweep_of_24_cells_that_is_killed_20_times_ends_as_an_undisturbed_one(tmp_path, launcher):
     killed_and_undisturbed(tmp_path, [*GRID, *launcher, *FULL], 20)
+
+
+DEAD = """
+import sys
+from antidote.engine.mlflow import Mlflow
+tracker = Mlflow(f"sqlite:///{sys.argv[1]}/mlflow.db", "antidote", f"{sys.argv[1]}/artifacts")
+tracker.start("killed", {}, attempt="of a process that is gone")
+"""
+OTHER = """
+import sqlite3, sys
+connection = sqlite3.connect(f"{sys.argv[1]}/mlflow.db")
+connection.execute("select count(*) from runs").fetchall()
+connection.close()
+"""
+SEEN = """
+import sys, test_kills
+print(sorted(test_kills.statuses(sys.argv[1]).items()))
+"""
+
+
+def elsewhere(code, place):
+    """What another process prints."""
+    command = [sys.executable, "-c", code, str(place)]
+    return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True).stdout
+
+
+def test_what_a_job_sends_is_kept_when_it_has_ended_a_killed_run_and_another_job_ends(tmp_path):
+    """SQLite's locks once went when the database was looked at, and with them what came later."""
+    from antidote.engine.mlflow import Mlflow
+
+    elsewhere(DEAD, tmp_path)
+    tracker = Mlflow(f"sqlite:///{tmp_path}/mlflow.db", "antidote", f"{tmp_path}/artifacts")
+    tracker.killed("of a process that is gone")
+    tracker.start("next", {}, attempt="mine")
+    elsewhere(OTHER, tmp_path)
+    tracker.client.set_terminated(tracker.run_id, "FINISHED")
+    assert elsewhere(SEEN, tmp_path).strip() == "[('FINISHED', 1), ('KILLED', 1)]"

@@ -156,6 +156,20 @@ def test_a_run_that_was_killed_when_on_record_but_not_in_mlflow_is_sent_there(
     assert sweep(tmp_path, *small, "logger=mlflow").started() == []
 
 
+def test_a_run_that_was_stopped_when_on_record_but_not_in_mlflow_is_sent_there(
+    small, tmp_path, monkeypatch
+):
+    def stop(self, record, files):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("antidote.engine.mlflow.Mlflow.finish", stop)
+    stopped = sweep(tmp_path, *small, "logger=mlflow")
+    monkeypatch.undo()
+    assert stopped.status == 130
+    sweep(tmp_path, *small, "logger=mlflow")
+    assert sorted(run.info.status for run in in_mlflow(stopped.output)) == ["FINISHED", "KILLED"]
+
+
 # records that cannot be trusted
 def edited(path):
     path.write_text(path.read_text().replace('"clean_accuracy": 0.', '"clean_accuracy": 0.9', 1))

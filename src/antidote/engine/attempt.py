@@ -90,9 +90,7 @@ class Attempt:
         """The cell is this one, and nobody else may run it until the end of the attempt."""
         self.id, self.tracker, self.lock = id, tracker, self.records.lock(id)
         self.lock.acquire()
-        killed = self.records.marked(id)
-        if killed is not None:
-            end_killed(killed)
+        tidy(self.records, id)
 
     def before(self) -> Record | None:
         """In a sweep, the record of a cell that is done and left all that is asked for now.
@@ -173,7 +171,9 @@ class Attempt:
                 self.fail(error)
         finally:
             if self.lock is not None:
-                tried(lambda: self.records.unmark(self.id))
+                # stopped when on record: the mark tells that not all of it may be in MLflow
+                if error is None or self.done is None:
+                    tried(lambda: self.records.unmark(self.id))
                 tried(self.lock.release)
         if error is None:
             return False
@@ -209,13 +209,21 @@ class Attempt:
         tried(lambda: self.tracker.fail(sentence, [trace, *self.logs()]))
 
 
-def end_killed(mark: Record) -> None:
-    """Ends the run in MLflow that a killed process has left, wherever it was."""
+def tidy(records: Records, id: str) -> None:
+    """Ends in MLflow the run of a cell that a killed process has left; the caller has its lock.
+
+    A result on record, not all of which may have got there, is to be sent again.
+    """
+    mark = records.marked(id)
+    if mark is None:
+        return
     told = mark.get("mlflow")
     if told:
         from antidote.engine.mlflow import Mlflow
 
-        Mlflow(told["uri"], told["experiment"], None).killed(told["attempt"])
+        if Mlflow(told["uri"], told["experiment"], None).killed(told["attempt"]):
+            records.unsent(id)
+    records.unmark(id)
 
 
 def lacks(record: Record, settings: Mapping[str, Any]) -> bool:

@@ -74,6 +74,12 @@ class Mlflow(Tracker):
 
     @property
     def client(self) -> MlflowClient:
+        """Of a database that was looked at before: to close its file later drops SQLite's locks.
+
+        Then another process takes itself for the last one, and removes what is not written yet.
+        """
+        if self.file is not None:
+            prepare(self.file)
         return MlflowClient(self.uri)
 
     def prepare(self) -> None:
@@ -168,14 +174,16 @@ class Mlflow(Tracker):
         self.client.set_terminated(self.run_id or "", "FAILED")
 
     @sinks
-    def killed(self, attempt: str) -> None:
-        """Ends the run, if there is one, of an attempt that could not end it itself."""
+    def killed(self, attempt: str) -> bool:
+        """Ends the run of an attempt that could not end it itself; whether there was one."""
         if (self.file is not None and not self.file.exists()) or not self.reachable():
-            return
+            return False
         experiment = self.client.get_experiment_by_name(self.experiment)
         where = f"tags.attempt = '{attempt}' and attributes.status = 'RUNNING'"
-        for run in self.client.search_runs([experiment.experiment_id], where) if experiment else []:
+        runs = self.client.search_runs([experiment.experiment_id], where) if experiment else []
+        for run in runs:
             self.client.set_terminated(run.info.run_id, "KILLED")
+        return bool(runs)
 
     @sinks
     def attach(self, run_id: str, files: Iterable[Path]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from antidote.engine import source
-from antidote.engine.attempt import lacks
+from antidote.engine.attempt import lacks, tidy
 from antidote.engine.cell import Cell, short_hash
 from antidote.engine.records import Record, Records
 from antidote.engine.store import Store
@@ -26,8 +26,9 @@ class Done:
         if record is None or record["status"] != "ok" or lacks(record, cell.settings):
             return None
         if record["id"] in self.cut:
-            self.records.unsent(record["id"])
-            record["mlflow"] = None
+            with self.records.lock(record["id"]):
+                tidy(self.records, record["id"])
+            record = self.records.read(record["id"]) or record
         return record if self.tracked(cell, record["mlflow"]) else None
 
     def fingerprint(self, cell: Cell) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from antidote.engine import source
-from antidote.engine.attempt import Attempt, end_killed, sentence_of
+from antidote.engine.attempt import Attempt, sentence_of, tidy
 from antidote.engine.cell import Cell
 from antidote.engine.records import Record, Records
 from antidote.engine.store import Store
@@ -131,9 +131,8 @@ class Sweep:
         """Ends, in MLflow, the run that a dead process has left; the cell's id if there is one."""
         id = self.marks().get(row.cell.config_hash)
         if id is not None:
-            end_killed(self.records.marked(id) or {})
-            self.records.unsent(id)
-            self.records.unmark(id)
+            with self.records.lock(id):
+                tidy(self.records, id)
         return id
 
     def stopped(self) -> None:
