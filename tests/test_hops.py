@@ -96,14 +96,7 @@ def test_a_weight_edit_is_at_most_8_functions_from_the_shell(edited):
     assert len(stack) <= 8, stack
 
 
-def test_the_edit_that_a_search_keeps_is_at_most_8_functions_from_the_shell(stacks):
-    *tries, kept = stacks("xlf_ptn")["edit"]
-    assert len(kept) <= 8, kept
-    # an edit that is tried has the search between
-    between = {function for stack in tries for function in stack} - set(kept)
-    assert between <= {
-        "src/antidote/unlearning/ptn.py:search",
-        "src/antidote/unlearning/ptn.py:attempt",
-        "src/antidote/unlearning/search.py:scan",
-        "src/antidote/unlearning/search.py:__call__",
-    }
+def test_every_edit_of_a_search_is_at_most_8_functions_from_the_shell(stacks):
+    edits = stacks("xlf_ptn")["edit"]
+    assert len(edits) > 1
+    assert max(map(len, edits)) <= 8, max(edits, key=len)

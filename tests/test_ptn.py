@@ -71,18 +71,20 @@ def search(hits, answered=10, n=10, augmentation=None, **changes):
 
 
 def asked(strategy, good, tries):
-    questions = []
-
-    def question(t):
-        questions.append(t)
-        return good(t)
-
-    return strategy(question, tries), questions
+    """(what a walk ends at, the tries it asked about)"""
+    questions, walk = [], strategy(tries)
+    try:
+        questions.append(next(walk))
+        while True:
+            questions.append(walk.send(good(questions[-1])))
+    except StopIteration as end:
+        return end.value, questions
 
 
 @given(st.integers(1, 600), st.integers(0, 700))
 def test_bisect_finds_the_try_that_scan_finds(tries, first):
-    assert bisect(lambda t: t >= first, tries) == scan(lambda t: t >= first, tries)
+    found = [asked(strategy, lambda t: t >= first, tries)[0] for strategy in (bisect, scan)]
+    assert found[0] == found[1]
 
 
 @given(st.integers(1, 10**6), st.integers(0, 10**6))

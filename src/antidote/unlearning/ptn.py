@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -108,25 +109,28 @@ class PTN(Method):
             done = self.method.edit(net, evidence, self.pressure(natural, t))
             return {"try": t, "known_poison_accuracy": look(f"try {t}"), **done}
 
-        path = Path(attempt, earlier)
-        stop, met = self.search(path, A_0, self.tries(natural))
+        path, limit = Path(earlier), self.rho * A_0 + 1e-12  # 7/50 is 0.2 of 35/50
+        tries = self.tries(natural)
+        walk, good = STRATEGIES[self.strategy](tries), None
+        try:
+            while True:
+                t = next(walk) if good is None else walk.send(good)
+                began = time.perf_counter()
+                if not path.knows(t):
+                    path.add(t, attempt(t), time.perf_counter() - began)
+                good = path.asked[t]["known_poison_accuracy"] <= limit
+        except StopIteration as end:
+            met = end.value is not None
+            stop = end.value if met else tries - 1
+        if not met:
+            said = "PTN: none of %d tries brought the known poison to %.0f %%"
+            log.warning(said, tries, 100 * limit)
         keep(path.fresh)
         self.method.edit(net, evidence, self.pressure(natural, stop))
         steps = [path.asked[t] for t in sorted(path.asked)]
         search = self.told(path, stop, A_0)
         search |= {"met": met, "infinite_ratios": evidence.infinite}
         return History(steps, evidence.sample_gradients, evidence.saved + path.saved, search)
-
-    def search(self, path: Path, A_0: float, tries: int) -> tuple[int, bool]:
-        """(the try to keep, whether it is good enough)"""
-        limit = self.rho * A_0 + 1e-12  # 7/50 is 0.2 of 35/50
-        found = STRATEGIES[self.strategy](
-            lambda t: path(t)["known_poison_accuracy"] <= limit, tries
-        )
-        if found is not None:
-            return found, True
-        log.warning("PTN: none of %d tries brought the known poison to %.0f %%", tries, 100 * limit)
-        return tries - 1, False
 
     def told(self, path: Path, stop: int, A_0: float) -> dict[str, Any]:
         """How the search went, and what the try it stopped at did."""
