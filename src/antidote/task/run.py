@@ -12,7 +12,7 @@ from torch import Tensor
 
 from antidote.core import Data, Poison
 from antidote.engine import files, source, stages
-from antidote.engine.attempt import Attempt, terminable
+from antidote.engine.attempt import Attempt, terminable, tried
 from antidote.engine.callback import Outcome, Unlearning
 from antidote.engine.cell import Cell
 from antidote.engine.disk import write
@@ -79,5 +79,6 @@ def leave(
     if cell.settings["save_models"]:
         made += [files.model(path, net) for path, net in zip(models_of(out), nets, strict=True)]
     if cell.settings["pictures"]:
-        made.append(files.samples(out / "samples.npz", data, poison, nets))
+        made.append(out / "samples.npz")  # an attack that pictures do not suit costs no result
+        tried(lambda: files.samples(made[-1], data, poison, nets))
     return made
