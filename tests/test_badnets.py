@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from antidote.core import BadInput, Loader, Samples, as_float
 from antidote.engine.stages import measure
-from antidote.poison.badnets import BadNets, Patch, brightest
+from antidote.poison.badnets import BadNets
+from antidote.poison.patch import Patch, brightest
 
 WHITE = torch.tensor([1.0, 0.5, 0.25])
 

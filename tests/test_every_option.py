@@ -95,6 +95,10 @@ NEEDS = {
         for data in ("cifar10", "cifar100", "pcam")
     },
     "poison/none": ["unlearning=none"],
+    **{
+        f"tracing/{tracer}": EASY
+        for tracer in ("activation_clustering", "confidence", "fall", "influence", "spectral")
+    },
 }
 # what an option is refused with where its hardware is missing
 REFUSED = (

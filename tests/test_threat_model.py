@@ -10,12 +10,14 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-import antidote.unlearning
+import antidote.core
 from antidote.core import History, Method, Split
 from antidote.dataset.augment import CropFlip
 from antidote.dataset.digits import digits
 
 ROOT = Path(__file__).parents[1]
+SOURCE = Path(antidote.core.__file__ or "").parents[1]
+DEFENCES = ["tracing", "unlearning"]  # packages of what is handed a victim and a split
 HANDED = []
 
 
@@ -161,16 +163,18 @@ def names_of(settings) -> set[str]:
 
 
 def module_of(name: str) -> Path | None:
-    """The file of a module of antidote.unlearning, or of one in which a name is defined."""
-    inside = Path(antidote.unlearning.__file__ or "").parent
-    _, _, rest = name.partition("antidote.unlearning.")
-    path = inside / f"{rest.split('.')[0]}.py"
-    return path if rest and path.is_file() else None
+    """The file of a module of methods or tracers, or of one in which a name is defined."""
+    for package in DEFENCES:
+        _, _, rest = name.partition(f"antidote.{package}.")
+        path = SOURCE / package / f"{rest.split('.')[0]}.py"
+        if rest and path.is_file():
+            return path
+    return None
 
 
 def linted() -> set[Path]:
-    """The modules that conf/unlearning names, and what they import inside antidote.unlearning."""
-    files = (ROOT / "conf/unlearning").rglob("*.yaml")
+    """The modules that conf/unlearning and conf/tracing name, and what those import of theirs."""
+    files = [f for package in DEFENCES for f in (ROOT / "conf" / package).rglob("*.yaml")]
     wanted = set().union(*(names_of(yaml.safe_load(f.read_text())) for f in files))
     found: set[Path] = set()
     while wanted:
@@ -188,7 +192,7 @@ WORLD = {"split", "forget", "retain", "loader", "held", "memo"}
 
 
 def cheats(tree: ast.AST) -> set[str]:
-    """Attributes that a method may not read.
+    """Attributes that a method or a tracer may not read.
 
     What this can see: an attribute that is spelled out, whoever has it. `self.samples` is a setting
     of the method's own; `.view(...)` of a tensor is a call, and a loader's goes by the names that
@@ -211,14 +215,19 @@ def words(expression: str) -> list[str]:
     return "".join(c if c.isalnum() or c == "_" else " " for c in expression).split()
 
 
-@pytest.mark.parametrize("path", sorted(linted()), ids=lambda path: path.stem)
-def test_no_method_looks_where_the_poison_is(path):
+@pytest.mark.parametrize(
+    "path", sorted(linted()), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_no_method_and_no_tracer_looks_where_the_poison_is(path):
     assert not cheats(ast.parse(path.read_text()))
 
 
-def test_the_lint_looks_at_every_module_of_methods():
-    inside = Path(antidote.unlearning.__file__ or "").parent
-    assert linted() == set(inside.glob("*.py")) - {inside / "__init__.py"}
+@pytest.mark.parametrize("package", DEFENCES)
+def test_the_lint_looks_at_every_module_of_methods_and_tracers(package):
+    inside = SOURCE / package
+    assert {p for p in linted() if p.parent == inside} == {
+        p for p in inside.glob("*.py") if p.name != "__init__.py"
+    }
 
 
 CHEATS = {

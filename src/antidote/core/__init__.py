@@ -15,6 +15,7 @@ from antidote.core.data import (
 from antidote.core.net import accuracy, answers, evaluating
 from antidote.core.threat import (
     Attack,
+    Defence,
     History,
     Measure,
     Memo,
@@ -22,6 +23,8 @@ from antidote.core.threat import (
     Poison,
     Probe,
     Split,
+    Traced,
+    Tracer,
     Tries,
     Verdict,
     Victim,
@@ -33,6 +36,7 @@ __all__ = [
     "Augment",
     "BadInput",
     "Data",
+    "Defence",
     "Diverged",
     "History",
     "Loader",
@@ -43,6 +47,8 @@ __all__ = [
     "Probe",
     "Samples",
     "Split",
+    "Traced",
+    "Tracer",
     "Tries",
     "Verdict",
     "Victim",

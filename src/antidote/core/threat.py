@@ -32,11 +32,15 @@ class Verdict(ABC):
 
     @abstractmethod
     def __call__(
-        self, before: Mapping[str, float], after: Mapping[str, float]
+        self,
+        before: Mapping[str, float],
+        after: Mapping[str, float],
+        ceiling: Mapping[str, float] | None = None,
     ) -> dict[str, float | None]:
         """A run in few numbers, from what the probes measured; None where one has no meaning.
 
-        `healed` and `accuracy_drop` are among them, whatever the attack.
+        `healed` and `accuracy_drop` are among them, whatever the attack. `ceiling`: the figures of
+        a net that never saw the poison, if there is one to compare with.
         """
 
 
@@ -45,7 +49,8 @@ class Poison:
     """What an attack leaves: the training set the victim sees, the rows touched, how to measure it.
 
     `truth` (n,): the true label of every row of `train`. `view(x, rows)` stamps training rows after
-    augmentation; `probes` are named by their metric prefix.
+    augmentation; `probes` are named by their metric prefix. `discoverable`: those of `indices` that
+    somebody can come across; None: all.
     """
 
     train: Samples
@@ -54,6 +59,7 @@ class Poison:
     probes: Mapping[str, Probe]
     verdict: Verdict
     view: View | None = None
+    discoverable: Tensor | None = None
 
 
 class Attack(ABC):
@@ -73,8 +79,8 @@ class Attack(ABC):
 class Work:
     """A piece of a method's work that is counted, timed, and kept if it can be had again.
 
-    `kind`: "importances", "search" or "training". `what`: all that determines its result, besides
-    net and data. `name`: what a plan calls it.
+    `kind`: "importances", "search", "tracing" or "training". `what`: all that determines its
+    result, besides net and data. `name`: what a plan calls it.
     """
 
     kind: str
@@ -164,21 +170,50 @@ class Victim:
     precision: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
-class Method(ABC):
-    """An unlearning method: settings only.
+class Defence:
+    """What a defender does with a split: settings only.
 
-    Whatever a call needs is born in the call, so a method can be used twice.
+    Whatever a call needs is born in the call, so a defence can be used twice.
     """
 
     needs_known = True  # False: works with an empty forget set
 
-    def check(self, net: nn.Module) -> None:  # noqa: B027, most take every net
+    def check(self, net: nn.Module) -> None:
         """Raises `BadInput` if it cannot take this net, before any compute."""
 
     def work(self) -> Iterable[Work]:
-        """The pieces of its work, those of the methods inside it included."""
+        """The pieces of its work, those of the defences inside it included."""
         return ()
+
+
+class Method(Defence, ABC):
+    """An unlearning method."""
 
     @abstractmethod
     def unlearn(self, victim: Victim, split: Split) -> History:
         """Edits `victim.net` in place, from nothing but the split."""
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What a tracer found among the retained rows.
+
+    `rows` (m,): suspected to be poison. `scores` (n,), in the order of `split.retain.rows`: more is
+    more suspicious; NaN for a row that was not looked at. `evidence`: what the cut rests on.
+    """
+
+    rows: Tensor
+    scores: Tensor
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    sample_gradients: int = 0
+
+
+class Tracer(Defence, ABC):
+    """Goes from the known poison to the undiscovered rest of it."""
+
+    def work(self) -> Iterable[Work]:
+        yield Work("tracing", {"by": type(self), **vars(self)}, f"tracings, {type(self).__name__}")
+
+    @abstractmethod
+    def trace(self, victim: Victim, split: Split) -> Traced:
+        """Reads the net, which stays as it is, and nothing but the split."""

@@ -231,6 +231,8 @@ def lacks(record: Record, settings: Mapping[str, Any]) -> bool:
 
     A folder may by now be another run's.
     """
+    if settings.get("ceiling") and not record.get("ceiling"):
+        return True
     wanted = ["victim.safetensors", "unlearned.safetensors"] * settings["save_models"]
     wanted += ["samples.npz"] * settings["pictures"]
     folder = Path(record["folder"])

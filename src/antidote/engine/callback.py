@@ -13,7 +13,8 @@ import lightning as L
 import torch
 from torch import nn
 
-from antidote.core import History, Method, Split, Victim, derive, finite
+from antidote.core import History, Method, Split, Traced, Tracer, Victim, derive, finite, require
+from antidote.engine import stages
 
 
 class KeepVictim(L.Callback):
@@ -51,14 +52,17 @@ class KeepVictim(L.Callback):
 class Outcome:
     """The net before and after, what was measured on both, and what it took; wall seconds.
 
-    `unlearn_seconds` is what the method costs without a memo: time that it spared is added.
+    `unlearn_seconds` is what the method costs without a memo: time that it spared is added; so with
+    `trace_seconds`.
     """
 
     victim: nn.Module
     unlearned: nn.Module
     before: dict[str, float]
     after: dict[str, float]
+    traced: Traced
     history: History
+    trace_seconds: float
     unlearn_seconds: float
     evaluate_seconds: float
 
@@ -67,14 +71,28 @@ Measured = Callable[[L.Trainer, nn.Module], tuple[dict[str, float], float]]
 
 
 class Unlearning(L.Callback):
-    """Hands the split to `method`; `measured(trainer, net)` gives (figures, seconds)."""
+    """Hands the split to `tracer`, and with what that finds to `method`.
+
+    `origin`: the fingerprint of the split that the method gets. `measured(trainer, net)` gives
+    (figures, seconds).
+    """
 
     outcome: Outcome
 
-    def __init__(self, method: Method, split: Split, measured: Measured, seed: int) -> None:
-        self.method, self.split, self.measured, self.seed = method, split, measured, seed
+    def __init__(
+        self,
+        tracer: Tracer,
+        method: Method,
+        split: Split,
+        origin: str,
+        measured: Measured,
+        seed: int,
+    ) -> None:
+        self.tracer, self.method, self.split, self.origin = tracer, method, split, origin
+        self.measured, self.seed = measured, seed
 
     def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
+        self.tracer.check(pl_module.net)
         self.method.check(pl_module.net)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -84,9 +102,16 @@ class Unlearning(L.Callback):
         before, victim = self.measured(trainer, pl_module.net), copy.deepcopy(pl_module.net)
         precision = trainer.precision_plugin.forward_context
         patient = Victim(pl_module.net, pl_module.fresh, precision)
-        with wall_clock(device) as elapsed, torch.random.fork_rng(), torch.enable_grad():
-            torch.manual_seed(derive(self.seed, "unlearning"))
-            history = self.method.unlearn(patient, self.split)
+        with wall_clock(device) as tracing, self.draws("tracing"):
+            traced, spared = stages.trace(self.tracer, patient, self.split)
+        split = stages.extended(self.split, traced.rows, self.origin)
+        require(
+            split.forget.count > 0 or not self.method.needs_known,
+            "no poison is known and none was traced, so there is nothing to unlearn; name "
+            "suspicious samples with discovery=ids discovery.ids=[3,17]",
+        )
+        with wall_clock(device) as elapsed, self.draws("unlearning"):
+            history = self.method.unlearn(patient, split)
         pl_module.net = patient.net
         for name, w in pl_module.net.state_dict().items():
             finite(w, f"the unlearned {name}")
@@ -96,10 +121,19 @@ class Unlearning(L.Callback):
             unlearned=pl_module.net,
             before=before[0],
             after=after[0],
+            traced=traced,
             history=history,
+            trace_seconds=tracing[0] + spared,
             unlearn_seconds=elapsed[0] + history.saved,
             evaluate_seconds=before[1] + after[1],
         )
+
+    @contextmanager
+    def draws(self, stage: str) -> Iterator[None]:
+        """What a stage draws has a seed of its own, and disturbs nobody else's."""
+        with torch.random.fork_rng(), torch.enable_grad():
+            torch.manual_seed(derive(self.seed, stage))
+            yield
 
 
 @contextmanager

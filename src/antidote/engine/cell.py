@@ -26,7 +26,7 @@ from antidote.core.data import fingerprint
 from antidote.engine.code import code, targets
 
 Settings = dict[str, Any]
-GROUPS = ("dataset", "model", "recipe", "poison", "discovery", "unlearning")
+GROUPS = ("dataset", "model", "recipe", "poison", "discovery", "tracing", "unlearning")
 # what determines a result; the rest is only referred to, or says where, how fast, what to leave
 ACTING = (*GROUPS, "trainer", "seed", "victim")
 PLACED = re.compile(r"\$\{(output|store|data_folder)\b")
@@ -187,9 +187,13 @@ class Cell:
     def known(self, data: str) -> str:
         return fingerprint(self.poisoned(data), *self.stage("discovery"))
 
+    def traced(self, data: str) -> str:
+        """The split that a method gets; what a tracer finds depends on the victim."""
+        return fingerprint(self.victim(data), self.known(data), *self.stage("tracing", "seed"))
+
     def id(self, data: str) -> str:
         """The last fingerprint: what a record is filed under."""
-        return fingerprint(self.victim(data), self.known(data), *self.stage("unlearning", "seed"))
+        return fingerprint(self.traced(data), *self.stage("unlearning", "seed"))
 
     def scale(self, where: Any) -> str:
         """Work of one scale takes about the same time and space, whatever seed and poison."""

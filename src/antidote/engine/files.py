@@ -54,7 +54,7 @@ def samples(path: Path, data: Data, poison: Poison, nets: Sequence[nn.Module]) -
         kinds["poisoned training"] = as_trained, poison.truth
     for name, probe in poison.probes.items():
         if name not in ("test", "poisoned"):
-            kinds[name] = probe.loader, data.test.y
+            kinds[name] = probe.loader, probe.loader.samples.y
     found: dict[str, Tensor] = {}
     for kind, (loader, truth) in kinds.items():
         few = loader.with_(rows=loader.rows[:: max(1, len(loader.rows) // SHOWN)][:SHOWN])

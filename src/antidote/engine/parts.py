@@ -14,7 +14,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from antidote.core import Attack, Data, Method, Poison
+from antidote.core import Attack, Data, Method, Poison, Tracer
 from antidote.core.data import digest, fingerprint
 from antidote.engine import stages
 from antidote.engine.callback import Measured
@@ -47,6 +47,7 @@ class Parts:
         self.make_trainer: Callable[..., L.Trainer] = cell.build("trainer")
         trainer = self.make_trainer(max_steps=0, logger=False)
         self.device, self.where = trainer.strategy.root_device, stages.hardware(trainer)
+        self.tracer: Tracer = cell.build("tracing")
         self.method: Method = cell.build("unlearning")
         self.discovery: stages.Discover = cell.build("discovery")
         self.attack: Attack = cell.build("poison")
@@ -80,6 +81,20 @@ class Parts:
             fit = (self.make_trainer, module, loader, training.callbacks, training.steps)
             stages.fit(*fit, self.cell.seed)
         return module.net.to(self.device).eval()
+
+    def ceiling(self, data: Data, poison: Poison, found: str) -> dict[str, float] | None:
+        """What is measured on a net that never saw the poison, if it is asked for."""
+        if not self.cell.settings["ceiling"]:
+            return None
+        module = self.make_victim(recipe=self.recipe, data=data)
+        loader = stages.training(data, poison, self.recipe.batch_size, self.cell.seed)
+        loader = stages.unpoisoned(loader, poison)
+        key = fingerprint("ceiling", self.cell.poisoned(found))
+        with self.training(module, key, loader.count) as training:
+            fit = (self.make_trainer, module, loader, training.callbacks, training.steps)
+            trainer = stages.fit(*fit, self.cell.seed)
+        net = module.net.to(self.device).eval()
+        return self.measured(poison, found)(trainer, net)[0]
 
     def measured(self, poison: Poison, found: str) -> Measured:
         """Measures all probes of a net; a net that was seen before is looked up.

@@ -32,7 +32,7 @@ def row(record: Record) -> dict[str, Any]:
     numbers = {k: v for k, v in record.items() if isinstance(v, int | float) or v is None}
     return {
         **numbers,
-        **{group: record[group] for group in GROUPS},
+        **{group: record.get(group, "none") for group in GROUPS},  # tracing came later
         **{f"seconds_{name}": number(value) for name, value in seconds.items()},
         **{f"search_{name}": number(value) for name, value in search.items()},
         "method": record["unlearning"],

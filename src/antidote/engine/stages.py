@@ -21,6 +21,9 @@ from antidote.core import (
     Poison,
     Probe,
     Split,
+    Traced,
+    Tracer,
+    Victim,
     derive,
     everything,
     require,
@@ -29,13 +32,17 @@ from antidote.core import (
 Discover = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def discover(discovery: Discover, poison: Poison, method: Method) -> tuple[Tensor, Tensor]:
+def discover(
+    discovery: Discover, poison: Poison, tracer: Tracer, method: Method
+) -> tuple[Tensor, Tensor]:
     """(known, unknown) rows of the poison; raises `BadInput` where nothing can be done with them.
 
     What somebody names need not be poison.
     """
-    rows, n = poison.indices, len(poison.train)
-    known, unknown = discovery(rows, poison.train.y[rows] != poison.truth[rows])
+    n = len(poison.train)
+    rows = poison.indices if poison.discoverable is None else poison.discoverable
+    known, _ = discovery(rows, poison.train.y[rows] != poison.truth[rows])
+    unknown = poison.indices[~torch.isin(poison.indices, known)]
     require(
         len(known) == 0 or int(known.max()) < n,
         f"discovery names sample {known.max() if len(known) else 0} "
@@ -46,7 +53,7 @@ def discover(discovery: Discover, poison: Poison, method: Method) -> tuple[Tenso
         f"all {n} training samples are known poison; nothing would be retained",
     )
     require(
-        len(known) > 0 or not method.needs_known,
+        len(known) > 0 or not (method.needs_known and tracer.needs_known),
         "the forget set is empty: there is no known poison to unlearn; "
         "use unlearning=none with poison=none, or name suspicious samples with discovery=ids "
         "discovery.ids=[3,17]",
@@ -71,6 +78,44 @@ def split(
     return Split(loader(known, "forget"), loader(rest.nonzero().squeeze(1), "retain"), memo)
 
 
+def trace(tracer: Tracer, victim: Victim, split: Split) -> tuple[Traced, float]:
+    """(what the tracer finds, or found before; seconds that were spared)."""
+    if tracer.needs_known and split.forget.count == 0:
+        nothing = torch.empty(0, dtype=torch.int64)
+        return Traced(nothing, torch.full((split.retain.count,), math.nan)), 0.0
+
+    def compute() -> dict[str, Tensor]:
+        traced = tracer.trace(victim, split)
+        evidence = {f"evidence/{name}": double(v) for name, v in traced.evidence.items()}
+        cost = torch.tensor(traced.sample_gradients)
+        rows = traced.rows.sort().values
+        return {"rows": rows, "scores": traced.scores, "sample_gradients": cost, **evidence}
+
+    work = next(iter(tracer.work()), None)
+    loaders = [split.forget, split.retain]
+    # what costs nothing is not kept
+    found, saved = (
+        split.memo.tensors(work, victim.net, loaders, compute) if work else (compute(), 0.0)
+    )
+    told = {n.removeprefix("evidence/"): t.item() for n, t in found.items() if "/" in n}
+    rows = found["rows"].to(split.retain.rows.device)
+    return Traced(rows, found["scores"], told, int(found["sample_gradients"])), saved
+
+
+def double(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def extended(split: Split, rows: Tensor, origin: str) -> Split:
+    """`rows` go from the retained to the known; `origin`: the fingerprint of what decided it."""
+    left = split.retain.rows[~torch.isin(split.retain.rows, rows)]
+    require(len(left) > 0, f"all {len(rows)} other samples were traced; nothing would be retained")
+    known = torch.cat([split.forget.rows, rows]).sort().values
+    forget = split.forget.with_(rows=known, origin=part_of(origin, "forget"))
+    retain = split.retain.with_(rows=left, origin=part_of(origin, "retain"))
+    return Split(forget, retain, split.memo)
+
+
 def part_of(origin: str, part: str) -> str:
     return f"{origin}/{part}"
 
@@ -82,6 +127,11 @@ def training(data: Data, poison: Poison, batch_size: int, seed: int) -> Loader:
     return everything(poison.train, batch_size=batch_size, shuffle=True, seed=seed, **how)
 
 
+def unpoisoned(loader: Loader, poison: Poison) -> Loader:
+    """That loader without any of the poison."""
+    return loader.with_(rows=loader.rows[~torch.isin(loader.rows, poison.indices)])
+
+
 def fit(
     make_trainer: Callable[..., L.Trainer],
     victim: L.LightningModule,
@@ -89,7 +139,7 @@ def fit(
     callbacks: list[L.Callback],
     steps: int,
     seed: int,
-) -> None:
+) -> L.Trainer:
     """Lightning's fit; with no steps it goes straight to the callbacks' on_fit_end.
 
     What a net draws while it is fitted (dropout) has a seed of its own.
@@ -99,6 +149,7 @@ def fit(
     with torch.random.fork_rng():
         torch.manual_seed(derive(seed, "fit draws"))
         trainer.fit(victim, loader)
+    return trainer
 
 
 def measure(net: nn.Module, probes: Mapping[str, Probe]) -> dict[str, float]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from antidote.core import Data, Poison
+from antidote.core import Data, Poison, Traced
 from antidote.engine.callback import Outcome
 from antidote.engine.victim import Training
 from antidote.metrics.score import objective
@@ -19,10 +21,11 @@ def summary(
     known: Tensor,
     training: Training,
     done: Outcome,
+    ceiling: Mapping[str, float] | None,
 ) -> dict[str, Any]:
     """Shares in 0..1, seconds of the wall clock; what has no meaning is None."""
     history = done.history
-    scores = told(poison.verdict(done.before, done.after))
+    scores = told(poison.verdict(done.before, done.after, ceiling))
     fitted = ["fit"] * (training.restored and training.seconds is not None)
     return {
         "classes": list(data.classes),
@@ -30,20 +33,40 @@ def summary(
         "poison_rate": len(poison.indices) / len(data.train),
         "n_poisoned": len(poison.indices),
         "n_known": len(known),
+        **told(tracing(poison, known, done.traced)),
         "before": told(done.before),
         "after": told(done.after),
+        "ceiling": told(ceiling),
         **scores,
         "objective": objective(scores),
         "seconds": {
             "fit": training.seconds,
+            "trace": done.trace_seconds,
             "unlearn": done.unlearn_seconds,
             "evaluate": done.evaluate_seconds,
         },
         "cached": [*fitted, *["unlearn"] * bool(history.saved)],
-        "sample_gradients": history.sample_gradients,
+        "sample_gradients": done.traced.sample_gradients + history.sample_gradients,
         "search": told(history.search),
         "steps": told(history.steps),
         "epochs": told(training.epochs),
+    }
+
+
+def tracing(poison: Poison, known: Tensor, traced: Traced) -> dict[str, Any]:
+    """How much of the hidden poison was found; shares of nothing are None.
+
+    `auc`: the chance that hidden poison has a higher score than another row, of those looked at.
+    """
+    hidden = poison.indices[~torch.isin(poison.indices, known)]
+    wrong = hidden[poison.train.y[hidden] != poison.truth[hidden]]
+    found = torch.isin(traced.rows, hidden).double()
+    return {
+        "tracing/rows": len(traced.rows),
+        "tracing/recall": torch.isin(hidden, traced.rows).double().mean(),
+        "tracing/recall_wrong": torch.isin(wrong, traced.rows).double().mean(),
+        "tracing/precision": found.mean(),
+        "tracing/evidence": dict(traced.evidence),
     }
 
 

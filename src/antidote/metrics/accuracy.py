@@ -45,6 +45,27 @@ class TriggerSuccess:
         }
 
 
+class NextSuccess:
+    """What an all-to-all trigger does to test images; every one counts, whatever its class.
+
+    `success`: they are taken for the class after their own, (y + 1) mod K. `accuracy_all`: they are
+    still recognised (floor 0); `accuracy` is the same.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+
+    def __call__(self, net: nn.Module, loader: Loader) -> dict[str, float]:
+        predicted, truth = answers(net, loader)
+        right = (predicted == truth).double().mean().item()
+        moved = predicted == (truth + 1) % self.num_classes
+        return {
+            "accuracy": right,
+            "success": moved.double().mean().item(),
+            "accuracy_all": right,
+        }
+
+
 class Obedience:
     """Rows with a poisoned label each, given in the loader's order.
 

@@ -26,13 +26,17 @@ class Recovery(Verdict):
     success: str
     seen: str
 
-    def __call__(self, before: Measured, after: Measured) -> Scores:
+    def __call__(
+        self, before: Measured, after: Measured, ceiling: Measured | None = None
+    ) -> Scores:
         """Shares, none of them clipped; None where a denominator has no meaning.
 
         healed = (A(after) - A(before)) / (C(before) - A(before)), None if the attack took less than
         `LEAST`; healed_rel = A(after) / C(before); healed_asr = 1 - S(after) / S(before);
         healed_raw = A(after); healed_train = the accuracy `seen` after (what Potion's first author
         calls healed in the next paper, arXiv 2505.17730); accuracy_drop = C(before) - C(after).
+        With a net that never saw the poison, recovered = (A(after) - A(before)) / (A(ceiling) -
+        A(before)), beside that net's own A, C and S.
         """
         A, C, S = ((before[m], after[m]) for m in (self.harmed, self.intact, self.success))
         taken = C[0] - A[0]
@@ -49,6 +53,16 @@ class Recovery(Verdict):
             "harmed_accuracy": A[1],
             "attack_success_before": S[0],
             "attack_success": S[1],
+            **({} if ceiling is None else self.beside(A, ceiling)),
+        }
+
+    def beside(self, A: tuple[float, float], ceiling: Measured) -> Scores:
+        best = ceiling[self.harmed]
+        return {
+            "recovered": (A[1] - A[0]) / (best - A[0]) if best - A[0] > LEAST - 1e-9 else None,
+            "clean_accuracy_ceiling": ceiling[self.intact],
+            "harmed_accuracy_ceiling": best,
+            "attack_success_floor": ceiling[self.success],
         }
 
 
@@ -58,7 +72,9 @@ class Untouched(Verdict):
 
     intact: str
 
-    def __call__(self, before: Measured, after: Measured) -> Scores:
+    def __call__(
+        self, before: Measured, after: Measured, ceiling: Measured | None = None
+    ) -> Scores:
         C = before[self.intact], after[self.intact]
         return {
             "healed": None,

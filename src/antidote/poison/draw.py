@@ -24,7 +24,12 @@ def count(rate: float, train: Samples) -> int:
     return n
 
 
+def order(train: Samples, seed: int) -> Tensor:
+    """All rows, shuffled: an attack takes its own from the front."""
+    shuffled = torch.randperm(len(train), generator=generator(seed, "poison"))
+    return shuffled.to(train.y.device)
+
+
 def draw(rate: float, train: Samples, seed: int) -> Tensor:
     """Sorted rows, uniform without replacement; a smaller rate of one seed is inside a larger."""
-    order = torch.randperm(len(train), generator=generator(seed, "poison"))
-    return order[: count(rate, train)].sort().values.to(train.y.device)
+    return order(train, seed)[: count(rate, train)].sort().values

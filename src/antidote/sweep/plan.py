@@ -85,7 +85,7 @@ class Planner:
             self.keep(key, about)
             yield "victims", victim.KIND, key, scale
         weights = about["weights"] if about else f"of {key}"
-        origin, batch_size = cell.known(data), cell.settings["recipe"]["batch_size"]
+        origin, batch_size = cell.traced(data), cell.settings["recipe"]["batch_size"]
         loaders = [
             loader_fingerprint(stages.part_of(origin, part), batch_size)
             for part in ("forget", "retain")

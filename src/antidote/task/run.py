@@ -45,10 +45,11 @@ def run(cfg: DictConfig) -> float:
             data.num_classes,
         )
         poison = parts.attack.poison(data, lambda: parts.clean(data, found))
-        known, unknown = stages.discover(parts.discovery, poison, parts.method)
+        known, unknown = stages.discover(parts.discovery, poison, parts.tracer, parts.method)
         batch_size, origin = parts.recipe.batch_size, cell.known(found)
         split = stages.split(data, poison, known, batch_size, origin, parts.memo())
-        unlearning = Unlearning(parts.method, split, parts.measured(poison, found), cell.seed)
+        defence = parts.tracer, parts.method, split, cell.traced(found)
+        unlearning = Unlearning(*defence, parts.measured(poison, found), cell.seed)
         module = parts.make_victim(recipe=parts.recipe, data=data)
         loader = stages.training(data, poison, batch_size, cell.seed)
         brought = {"path": cell.settings["victim"], "tell": attempt.epoch}
@@ -57,8 +58,9 @@ def run(cfg: DictConfig) -> float:
             fit = (parts.make_trainer, module, loader, callbacks, training.steps)
             stages.fit(*fit, cell.seed)
         done = unlearning.outcome
+        ceiling = parts.ceiling(data, poison, found)
         made = leave(cell, data, poison, (known, unknown), done)
-        result = summary(data, poison, known, training, done)
+        result = summary(data, poison, known, training, done, ceiling)
         record = attempt.finish(result | {"hardware": parts.where, "scale": parts.scale}, made)
         if cell.sweep is None and cell.settings["pictures"]:
             attempt.attach(draw(attempt.folder))

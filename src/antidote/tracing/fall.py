@@ -1,0 +1,101 @@
+"""What an unlearned net no longer believes: the fall of the stored labels' log-probabilities."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from antidote.core import Loader, Method, Split, Traced, Tracer, Victim, Work, evaluating, finite
+from antidote.core.precision import float32
+from antidote.tracing.mixture import mixture
+
+
+class Borrowing(Tracer):
+    """A tracer at whose heart an unlearning method works, on copies of the net."""
+
+    def __init__(self, method: Method) -> None:
+        self.method = method
+
+    def check(self, net: nn.Module) -> None:
+        self.method.check(net)
+
+    def work(self) -> Iterable[Work]:
+        # what the method remembers would be remembered twice: it is part of the tracing
+        yield Work("tracing", settings(self), f"tracings, {type(self).__name__}")
+
+    def applied(self, victim: Victim, split: Split) -> tuple[nn.Module, int]:
+        """(a copy of the net after the method, what that cost in sample gradients)."""
+        patient = Victim(copy.deepcopy(victim.net), victim.fresh, victim.precision)
+        # without a memo: seconds that it spared would be missing in what a tracing is said to take
+        history = self.method.unlearn(patient, Split(split.forget, split.retain))
+        return patient.net, history.sample_gradients
+
+
+def settings(part: Any) -> Any:
+    """Of a defence and those inside it, all but how Trainers are made: that is the run's to say."""
+    if not isinstance(part, Method | Borrowing):
+        return part
+    own = {name: settings(v) for name, v in vars(part).items() if name != "make_trainer"}
+    return {"by": type(part), **own}
+
+
+class Fall(Borrowing):
+    """Unlearns the known poison on a copy, and suspects the rows that fall with it.
+
+    The score of a row is log p(its stored label) under the victim, less that under the unlearned
+    copy. Looked at are the rows whose stored label the victim predicts. Of two Gaussians, the tail
+    begins where the known rows fall in the mean; it is poison if it is worth more than `gain` per
+    row and lies more than `distance` from the bulk.
+    """
+
+    def __init__(self, method: Method, gain: float, distance: float) -> None:
+        super().__init__(method)
+        self.gain, self.distance = gain, distance
+
+    def trace(self, victim: Victim, split: Split) -> Traced:
+        unlearned, cost = self.applied(victim, split)
+
+        def fall(part: Loader) -> tuple[Tensor, Tensor]:
+            (log_p, y), (log_q, _) = (told(net, part) for net in (victim.net, unlearned))
+            score = (log_p - log_q).gather(1, y[:, None]).squeeze(1)
+            return score, log_p.argmax(1) == y
+
+        scores, fits = fall(split.retain)
+        scores[~fits] = torch.nan
+        start = fall(split.forget)[0].mean().item()
+        rows, evidence = cut(split.retain.rows, scores, start, self.gain, self.distance)
+        return Traced(rows, scores, evidence, cost)
+
+
+@torch.no_grad()
+def told(net: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
+    """(log-probabilities (n, K) of plain rows in float64, stored labels (n,)), on the CPU."""
+    device, log_p, labels = next(net.parameters()).device, [], []
+    with evaluating(net), float32(device):
+        for x, y in loader.with_(augment=None):
+            logits = finite(net(x), "what a net answers while rows are traced")
+            log_p.append(logits.cpu().double().log_softmax(1))
+            labels.append(y.cpu())
+    return torch.cat(log_p), torch.cat(labels)
+
+
+def cut(
+    rows: Tensor, scores: Tensor, start: float, gain: float, distance: float
+) -> tuple[Tensor, Mapping[str, float]]:
+    """(the rows in the tail of the scores, if they have one; the evidence)."""
+    seen = scores.isfinite()
+    found = mixture(scores[seen], start)
+    there = found.gain > gain and found.distance > distance
+    tail = torch.zeros_like(seen)
+    tail[seen] = found.tail & there
+    evidence = {
+        "gain": found.gain,
+        "distance": found.distance,
+        "start": start,
+        "looked_at": float(seen.sum()),
+    }
+    return rows[tail.to(rows.device)], evidence

@@ -1,0 +1,123 @@
+"""What a net makes of rows inside: the inputs of its layers, for all rows of a loader."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from antidote.core import BadInput, Loader, evaluating, require
+from antidote.core.precision import float32
+
+IN_MEMORY = 2**30  # bytes of features; what is larger lies in a file that is mapped
+KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def head(net: nn.Module, layer: str | None) -> str:
+    """The name of the layer that gives the answers: `layer`, or the net's last linear one.
+
+    Raises `BadInput` if there is none, or more than one that looks like it.
+    """
+    modules = dict(net.named_modules())
+    if layer is not None:
+        require(
+            layer in modules,
+            f"tracing.layer={layer} is no layer of {type(net).__name__}; it has "
+            f"{', '.join(names(net)[-8:]) or 'none that is linear or a convolution'}",
+        )
+        return layer
+    linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
+    require(
+        bool(linear),
+        f"{type(net).__name__} has no linear layer that gives its answers; name a layer whose "
+        "input tells samples apart with tracing.layer=..., one of "
+        f"{', '.join(names(net)[-8:]) or 'its modules'}",
+    )
+    answers = [n for n in linear if side(modules[n]) == side(modules[linear[-1]])]
+    require(
+        len(answers) == 1,
+        f"{type(net).__name__} has {len(answers)} linear layers that could give its answers: "
+        f"{', '.join(answers)}; name one with tracing.layer=...",
+    )
+    return linear[-1]
+
+
+def side(layer: nn.Module) -> object:
+    """How many answers a layer gives."""
+    return getattr(layer, "out_features", None)
+
+
+def names(net: nn.Module) -> list[str]:
+    """Of all layers with weights whose input can be looked at, in the order of definition."""
+    return [name for name, module in net.named_modules() if isinstance(module, KINDS)]
+
+
+def pooled(h: Tensor) -> Tensor:
+    """(n, d) of a layer's input: mean and maximum over positions, where there are positions."""
+    if h.dim() <= 2:
+        return h.reshape(len(h), -1)
+    # (n, C, positions...) of images, (n, positions, C) of tokens
+    flat = h.flatten(2) if h.dim() > 3 else h.transpose(1, 2)
+    return torch.cat([flat.mean(2), flat.amax(2)], 1)
+
+
+@contextmanager
+def watched(net: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """In the block, {layer: its pooled input} of the last forward."""
+    seen: dict[str, Tensor] = {}
+
+    def look(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            seen[name] = pooled(args[0]).float()
+
+        return hook
+
+    handles = [net.get_submodule(n).register_forward_pre_hook(look(n)) for n in layers]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def features(
+    net: nn.Module, loader: Loader, layers: Sequence[str], in_memory: int = IN_MEMORY
+) -> dict[str, Tensor]:
+    """{layer: float32 (n, d)}, rows as in the loader; one pass, in evaluation mode and float32.
+
+    On the CPU; tensors of more than `in_memory` bytes are mapped from a file that vanishes with
+    them.
+    """
+    device, n, done = next(net.parameters()).device, loader.count, 0
+    found: dict[str, Tensor] = {}
+    with evaluating(net), float32(device), watched(net, layers) as seen:
+        for x, _ in loader:
+            seen.clear()
+            net(x)
+            for name, h in read(seen, layers):
+                if name not in found:
+                    found[name] = room((n, h.shape[1]), in_memory // len(layers))
+                found[name][done : done + len(h)] = h.cpu()
+            done += len(x)
+    return found
+
+
+def read(seen: dict[str, Tensor], layers: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+    for name in layers:
+        if name not in seen:
+            raise BadInput(f"tracing.layer={name} is not used when the net answers; name another")
+        yield name, seen[name]
+
+
+def room(shape: tuple[int, int], in_memory: int) -> Tensor:
+    """An empty float32 tensor, in memory or mapped."""
+    size = math.prod(shape)
+    if 4 * size <= in_memory:
+        return torch.empty(shape)
+    with tempfile.NamedTemporaryFile(suffix=".features") as file:
+        return torch.from_file(file.name, shared=True, size=size).view(shape)

@@ -1,0 +1,105 @@
+"""Rows whose gradient points where the known rows' does (TracIn, arXiv 2002.08484)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from antidote.core import Loader, Split, Traced, Tracer, Victim, require
+from antidote.tracing.fall import cut, told
+from antidote.tracing.hidden import head
+from antidote.tracing.spectral import seen
+
+CHUNK = 4096  # rows in double precision at a time
+
+
+class Influence(Tracer):
+    """Score: cosine of a row's gradient with the mean one of the known rows, at the last layer.
+
+    TracIn's sum over checkpoints is its last term here, and its dot product a cosine, since
+    gradients of fitted rows differ by orders of magnitude. Of two Gaussians, the tail begins at
+    the known rows' mean score; it is poison if it is worth more than `gain` per row and lies more
+    than `distance` from the bulk. `layer`: the one that answers; None for the last linear one.
+    """
+
+    def __init__(self, gain: float, distance: float, layer: str | None) -> None:
+        self.gain, self.distance, self.layer = gain, distance, layer
+
+    def check(self, net: nn.Module) -> None:
+        name = head(net, self.layer)
+        kind = type(net.get_submodule(name)).__name__
+        require(
+            isinstance(net.get_submodule(name), nn.Linear),
+            f"tracing.layer={name} is a {kind}; tracing=influence needs the linear layer that "
+            "gives the answers, tracing=fall takes any net",
+        )
+
+    def trace(self, victim: Victim, split: Split) -> Traced:
+        known, rest = (
+            Gradients(victim.net, part, self.layer) for part in (split.forget, split.retain)
+        )
+        mean = known.mean()
+        scores = rest.cosine(mean)
+        start = known.cosine(mean).nanmean().item()
+        rows, evidence = cut(split.retain.rows, scores, start, self.gain, self.distance)
+        return Traced(rows, scores, evidence)
+
+
+class Gradients:
+    """d loss / d weights of the last layer, row by row: e h', e = p - onehot(y); never written out.
+
+    A bias is a weight of a feature that is 1.
+    """
+
+    def __init__(self, net: nn.Module, loader: Loader, layer: str | None) -> None:
+        name = head(net, layer)
+        last, few = net.get_submodule(name), loader.with_(rows=loader.rows[:8])
+        assert isinstance(last, nn.Linear)
+        self.h, self.y = seen(net, loader, layer)
+        self.bias = last.bias is not None
+        W = [last.weight, last.bias[:, None]] if self.bias else [last.weight]
+        self.W = torch.cat(W, 1).detach().double().cpu()
+        require(
+            self.h.shape[1] == last.in_features and self.answers(told(net, few)[0]),
+            f"tracing.layer={name} does not give the answers of {type(net).__name__}; "
+            "tracing=influence needs the linear layer that does",
+        )
+
+    def answers(self, log_p: Tensor) -> bool:
+        """Whether those of the first rows are the layer's, up to float32."""
+        mine = self.logits(self.h[: len(log_p)]).log_softmax(1)
+        return mine.shape == log_p.shape and torch.allclose(mine, log_p, rtol=1e-3, atol=1e-3)
+
+    def inputs(self, h: Tensor) -> Tensor:
+        return torch.cat([h.double(), torch.ones(len(h), int(self.bias), dtype=torch.float64)], 1)
+
+    def logits(self, h: Tensor) -> Tensor:
+        return self.inputs(h) @ self.W.T
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """(e, h) of a chunk of rows."""
+        for h, y in zip(self.h.split(CHUNK), self.y.split(CHUNK), strict=True):
+            yield residuals(self.logits(h), y), self.inputs(h)
+
+    def mean(self) -> Tensor:
+        """(K, d)"""
+        return torch.stack([e.T @ h for e, h in self]).sum(0) / len(self.y)
+
+    def cosine(self, g: Tensor) -> Tensor:
+        """(n,) with a gradient g (K, d); NaN for a row without any."""
+        g = unit(g.reshape(1, -1)).reshape(g.shape)
+        return torch.cat([((unit(e) @ g) * unit(h)).sum(1) for e, h in self])
+
+
+def residuals(logits: Tensor, y: Tensor) -> Tensor:
+    """p - onehot(y); p_y - 1 is summed from the other p, which do not drown in the 1."""
+    e = logits.log_softmax(1).exp()
+    e.scatter_(1, y[:, None], 0)
+    return e.scatter(1, y[:, None], -e.sum(1, keepdim=True))
+
+
+def unit(rows: Tensor) -> Tensor:
+    rows = rows / rows.abs().amax(1, keepdim=True)  # else squares of tiny ones are 0
+    return rows / rows.norm(dim=1, keepdim=True)
