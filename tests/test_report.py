@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from made_records import failure, record, table
+from made_records import failure, record, table, traced, untraced
 from omegaconf import open_dict
 
 from antidote.core import BadInput
@@ -240,6 +240,130 @@ def test_a_new_metric_is_shown_by_its_line_in_the_table_alone(tmp_path, monkeypa
     assert cells["warmth"].tolist() == [0.1234]
     assert page.count("12.3 %") >= 2
     assert "warmth" in (tmp_path / "report/methods.tex").read_text()
+
+
+def tracing_grid() -> list[dict]:
+    """Two tracers and none, two methods, discoveries and seeds each; `fall` finds nothing."""
+    made = {"features": traced, "fall": traced, "none": untraced}
+    return [
+        of(
+            f"{method}-{tracer}-{discovery}-{seed}",
+            **({} if tracer == "none" else {"tracer": tracer, "rows": 9 * (tracer != "fall")}),
+            unlearning=method,
+            discovery=discovery,
+            seed=seed,
+            healed=0.9 if tracer == "features" else 0.5,
+        )
+        for tracer, of in made.items()
+        for method in ("relabel", "xlf_ptn")
+        for discovery in ("one", "10pct")
+        for seed in range(2)
+    ]
+
+
+def test_a_method_with_and_without_a_tracer_is_never_averaged_over(tmp_path):
+    cells, page = written(tmp_path, *tracing_grid())
+    assert len(cells) == 24
+    assert set(cells["tracing"]) == {"none", "features", "fall"}
+    methods = pd.read_csv(tmp_path / "report/methods.csv").set_index(["method", "tracing"])
+    assert methods["runs"].tolist() == [4] * 6
+    assert methods.loc[("relabel", "features"), "healed"] == pytest.approx(0.9)
+    assert methods.loc[("relabel", "fall"), "healed"] == pytest.approx(0.5)
+    assert len(pd.read_csv(tmp_path / "report/summary.csv")) == 12
+    assert '<th class="l">tracing</th>' in page
+    for name in ("methods.tex", "summary.tex"):
+        assert " & method & tracing & " in (tmp_path / "report" / name).read_text()
+
+
+def test_recall_and_precision_are_told_where_something_traced_and_a_dash_elsewhere(tmp_path):
+    _, page = written(tmp_path, *tracing_grid())
+    methods = pd.read_csv(tmp_path / "report/methods.csv").set_index(["method", "tracing"])
+    both = ["tracing/recall", "tracing/precision"]
+    assert methods.loc[("xlf_ptn", "features"), both].tolist() == pytest.approx([0.9, 0.95])
+    assert methods.loc[("xlf_ptn", "fall"), "tracing/recall"] == 0
+    assert methods.loc[("xlf_ptn", "fall"), "tracing/precision":].isna().iloc[0]
+    assert methods.loc[("xlf_ptn", "none"), both].isna().all()
+    assert "A dash is a figure that a row cannot have, not a zero" in page
+    assert "tracing, recall" in page
+    assert not re.search(r"<td[^>]*>\s*(nan|NaN|None)\b", page)
+
+
+def test_what_tracing_found_has_a_figure_of_its_own(tmp_path):
+    written(tmp_path, *tracing_grid())
+    names = {p.name for p in (tmp_path / "report").glob("tracing*")}
+    assert names == {"tracing.png", "tracing.svg"}
+    written(tmp_path / "none", untraced("a"))
+    assert not list((tmp_path / "none/report").glob("tracing*"))
+
+
+def test_figures_name_a_tracer_if_there_are_several(tmp_path):
+    shown = {"several": tracing_grid(), "one": [r for r in tracing_grid() if "fall" not in r["id"]]}
+    svg = {}
+    for name, records in shown.items():
+        written(tmp_path / name, *records)
+        path = tmp_path / name / "report/trade_off.svg"
+        svg[name] = re.findall(r"<!-- (.*traced.*) -->", path.read_text())
+    assert set(svg["one"]) == {"XLF + PTN, traced", "relabelling, traced"}
+    assert "XLF + PTN, traced by features" in svg["several"]
+    assert "relabelling, traced by fall of belief" in svg["several"]
+
+
+def test_where_nothing_traced_a_report_is_as_it_was_before_there_was_tracing(tmp_path):
+    def files(folder: Path, *records: dict) -> dict[str, bytes]:
+        written(folder, *records)
+        names = re.compile(rb"\b[a-z]+[0-9a-f]{10}\b")
+        return {p.name: names.sub(b"", p.read_bytes()) for p in (folder / "report").iterdir()}
+
+    seconds = {"fit": 50.0, "unlearn": 6.0, "evaluate": 1.0}
+    pair = [("relabel", 0), ("relabel", 1), ("xlf_ptn", 0), ("xlf_ptn", 1)]
+    names = [(f"{m}-{d}-{s}", m, d, s) for m, s in pair for d in ("one", "10pct")]
+    old, new = (
+        [of(i, unlearning=m, discovery=d, seed=s, **more) for i, m, d, s in names]
+        for of, more in ((record, {"seconds": seconds}), (untraced, {}))
+    )
+    before, after = files(tmp_path / "old", *old), files(tmp_path / "new", *new)
+    assert before == after
+    assert b"tracing" not in b"".join(v for k, v in after.items() if not k.endswith("png"))
+
+
+def test_old_records_and_those_without_a_tracer_are_one_group(tmp_path):
+    new = untraced("b", seed=1)
+    new["settings"]["tracing"] = {"_target_": "antidote.tracing.none.NoTracing"}
+    cells, _ = written(tmp_path, record("a"), new)
+    assert cells["setting"].isna().all()
+    assert set(cells["method"]) == {"xlf_ptn"}
+    assert pd.read_csv(tmp_path / "report/summary.csv")["runs"].tolist() == [2]
+
+
+def test_a_tracers_own_setting_is_told_in_its_column(tmp_path):
+    pair = [traced(f"a{d}", "fall") for d in (2, 3)]
+    for made, distance in zip(pair, (2, 3), strict=True):
+        made["settings"]["tracing"] = {"distance": distance, "seed": distance}
+    cells, page = written(tmp_path, *pair, untraced("b"))
+    told = cells.set_index("config_hash")["tracing"].to_dict()
+    assert told == {"a2": "fall, distance 2", "a3": "fall, distance 3", "b": "none"}
+    assert set(cells["method"]) == {"xlf_ptn"}
+    assert len(pd.read_csv(tmp_path / "report/methods.csv")) == 3
+    assert "fall of belief, distance 3" in page
+
+
+def test_a_traced_cell_stands_beside_no_papers_figure(tmp_path):
+    assert "Papers beside ours" not in written(tmp_path, traced("a", "fall"))[1]
+
+
+def test_a_failed_cell_is_told_with_its_tracer(tmp_path):
+    written(tmp_path, untraced("a"), failure("b", "too hot", tracing="influence"))
+    gaps = pd.read_csv(tmp_path / "report/missing.csv")
+    assert "XLF + PTN, traced by influence, seed 0" in gaps["cell"].item()
+
+
+def test_a_tracer_counts_in_the_figure_of_seconds(tmp_path, monkeypatch):
+    from antidote.report.benchmark import costs
+
+    seen = []
+    monkeypatch.setattr(costs, "lanes", lambda figure, cells, values, name: seen.append(values))
+    written(tmp_path, traced("a", "fall"), untraced("b"))
+    assert sorted(seen[0]) == [6.0, 9.0]
 
 
 def configured(place: Path, *overrides: str):

@@ -11,11 +11,21 @@ from antidote.metrics.table import UNITS, shown
 from antidote.metrics.table import table as metrics
 from antidote.report.benchmark import papers, tables
 from antidote.report.benchmark.axes import file_name, reach
+from antidote.report.benchmark.canvas import style
 from antidote.report.benchmark.cells import failed, finished
 from antidote.report.benchmark.curves import stands
 from antidote.report.benchmark.setting import variants
-from antidote.report.benchmark.summary import aggregate, front, interval, ordered, summarise
-from antidote.report.words import in_order, look, percent, rate, seconds, short, word
+from antidote.report.benchmark.summary import (
+    aggregate,
+    defended,
+    front,
+    had,
+    interval,
+    ordered,
+    summarise,
+)
+from antidote.report.benchmark.traces import discoveries, found
+from antidote.report.words import in_order, look, option, percent, rate, seconds, short, word
 
 
 def cell(**about) -> dict:
@@ -30,6 +40,7 @@ def cell(**about) -> dict:
         "discovered": "10 %",
         "share": 0.1,
         "method": "xlf_ptn",
+        "tracing": "none",
         "seed": 0,
         "width": 0.25,
         "setting": "",
@@ -289,3 +300,126 @@ def test_papers_stand_beside_the_same_poison_only():
     assert row["ours"]["healed"] == 0.9
     other = table({"poison": "interclass", "healed": 0.9})
     assert papers.beside(other, aggregate(other)) == []
+
+
+def test_an_optional_metric_is_a_column_only_where_a_cell_has_it():
+    without, having = table({"healed": 0.5}), table({"recovered": 0.5}, {})
+    assert "recovered" not in summarise(without)
+    assert "healed_train" in summarise(without)  # empty as well, but not optional
+    assert summarise(having)["recovered"].item() == aggregate(having)["recovered"].item() == 0.5
+    assert {m.name for m in shown("cells", had(having)) if m.optional} == {"recovered"}
+    assert shown("cells", had(having)) != shown("cells")
+
+
+def test_each_tracer_is_a_method_by_itself():
+    cells = table({"healed": 0.2}, {"healed": 0.8, "tracing": "features"})
+    assert sorted(summarise(cells)["healed"]) == sorted(aggregate(cells)["healed"]) == [0.2, 0.8]
+
+
+def test_a_traced_method_keeps_its_colour_and_has_another_line_and_filling():
+    for method in ("none", "retrain_k", "xlf_ptn", "xlf", "project", "brand_new"):
+        plain, *others = (
+            style(method + t) for t in ("", "; traced", "; traced by fall", "; traced by new")
+        )
+        for other in others:
+            assert other["color"] == plain["color"]
+            assert other["linestyle"] != plain["linestyle"]
+            assert (other["marker"], other["markeredgecolor"]) != (plain["marker"], "white")
+        assert len({str(s) for s in (plain, *others[:2])}) == 3
+
+
+def test_no_two_tracers_and_no_two_new_methods_look_alike():
+    tracers = ["features", "fall", "influence", "spectral", "activation_clustering", "confidence"]
+    looks = [style(f"xlf_ptn; traced by {t}") for t in tracers]
+    for line in ({}, {"linestyle": ""}):  # points alone tell them apart as well
+        assert len({str(look | line) for look in looks}) == len(tracers)
+    new = ["relabel", "relabel_projection", "relabel_fresh", "relabel_method", "project"]
+    new += ["restamp", "xlf_ptn_repair"]
+    assert len({look(m)["colour"] for m in new}) == len(new)
+    assert look("restamp")["label"] == "restamping"
+
+
+def test_a_traced_method_is_called_by_its_tracer_if_there_are_several():
+    one = defended(table({}, {"tracing": "features"}))
+    assert [look(d)["label"] for d in one["defence"]] == ["XLF + PTN", "XLF + PTN, traced"]
+    two = defended(
+        table({"method": "xlf_ptn, rho 0.1", "tracing": "fall, gain 2"}, {"tracing": "x"})
+    )
+    assert [look(d)["label"] for d in two["defence"]] == [
+        "XLF + PTN, rho 0.1, traced by fall of belief, gain 2",
+        "XLF + PTN, traced by x",
+    ]
+    assert option(two["defence"].iloc[0]) == "xlf_ptn; traced by fall"
+
+
+def test_a_traced_method_follows_its_plain_self():
+    given = ["xlf_ptn; traced", "retrain; traced by x", "xlf_ptn", "retrain", "none"]
+    given += ["retrain; traced by features", "xlf_ptn, rho 0.1"]
+    assert in_order(given) == [
+        "none",
+        "retrain",
+        "retrain; traced by features",
+        "retrain; traced by x",
+        "xlf_ptn",
+        "xlf_ptn; traced",
+        "xlf_ptn, rho 0.1",
+    ]
+    rows = table({"tracing": "brand_new"}, {"tracing": "spectral"}, {"tracing": "none"}, {})
+    told = list(ordered(rows)["tracing"])
+    assert told == ["none", "none", "spectral", "brand_new"]
+
+
+def drawn(cells: pd.DataFrame) -> list[dict[str, dict[str, list]]]:
+    """Of each panel of the figure of tracing, {colour: {line style: [heights]}}."""
+    from matplotlib.figure import Figure
+
+    panels = []
+    for panel in found(cells)[0].panels:
+        figure, lines = Figure(), {}
+        panel(figure)
+        for line in figure.axes[0].lines:
+            kind = "recall" if line.get_linestyle() == "-" else "precision"
+            lines.setdefault(line.get_color(), {})[kind] = list(line.get_ydata())
+        panels.append(lines)
+    return panels
+
+
+def test_the_figure_of_tracing_averages_over_seeds_and_not_over_methods():
+    def row(recall, **about):
+        return {"tracing": "features", "tracing/recall": recall, "tracing/precision": 1.0} | about
+
+    cells = table(
+        row(0.2, method="relabel"),
+        row(0.2),
+        row(0.6, seed=1),
+        row(1.0, discovered="50 %", share=0.5),
+        row(0.4, rate=0.002),
+        {"tracing/recall": 0.0},
+    )
+    (panel, other), (colour,) = drawn(cells), {c for p in drawn(cells) for c in p}
+    assert panel[colour]["recall"] == pytest.approx([0.4, 1.0])
+    assert panel[colour]["precision"] == pytest.approx([1.0, 1.0])
+    assert other[colour]["recall"] == pytest.approx([0.4])
+    assert discoveries(cells) == ["10 %", "50 %"]
+
+
+def test_a_panel_is_an_attack_at_its_rate_and_a_colour_is_a_tracer():
+    rows = [
+        {"tracing": t, "poison": p, "rate": r, "tracing/recall": 0.5}
+        for t in ("features", "fall")
+        for p in ("badnets", "blended")
+        for r in (0.002, 0.01)
+    ]
+    panels = drawn(table(*rows))
+    assert [len(p) for p in panels] == [2] * 4
+    (picture,) = found(table(*rows))
+    told = [line.get_label() for line in picture.legend]
+    assert told == ["features", "fall of belief", "recall", "precision"]
+    assert found(table({"tracing": "features"}, {"tracing/recall": 0.5})) == []
+
+
+def test_a_tracer_that_found_nothing_has_a_recall_and_no_precision():
+    (panel,) = drawn(table({"tracing": "features", "tracing/recall": 0.0}))
+    ((lines),) = panel.values()
+    assert lines["recall"] == [0.0]
+    assert math.isnan(lines["precision"][0])

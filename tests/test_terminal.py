@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_records import record
+from made_records import record, traced, untraced
 
 from antidote.report.run.terminal import show_result, show_sweep
 from antidote.report.terminal import quietly, tell
@@ -77,6 +77,47 @@ def test_a_run_without_an_attack_shows_what_it_has(capsys):
     said = lines(capsys)
     assert not [line for line in said if "attack" in line or "PTN" in line]
     assert ["clean", "accuracy", "90.00", "%", "89.00", "%"] in said
+
+
+def test_a_run_with_a_tracer_says_what_it_found(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    show_result(traced("a", "features", rows=199, n_known=1))
+    said = capsys.readouterr().out
+    assert "badnets: 600 poisoned, 1 known, 199 traced by features" in said
+    told = [line.replace("│", " ").split() for line in said.splitlines()]
+    assert ["tracing,", "recall", "90.00", "%"] in told
+    assert ["tracing,", "precision", "95.00", "%"] in told
+    assert ["recovered", "97.00", "%"] in told
+    assert ["attack", "success,", "never", "poisoned", "2.00", "%"] in told
+    assert ["seconds:", "trace", "3.0"] in told
+
+
+def test_a_tracer_that_found_nothing_says_so(capsys):
+    show_result(traced("a", "features", rows=0))
+    said = capsys.readouterr().out
+    assert "60 known, features traced nothing" in said
+    assert re.search(r"tracing, precision +│ +│ +- ", said)
+
+
+def test_a_run_without_a_tracer_says_nothing_of_tracing(capsys):
+    show_result(untraced("a"))
+    said = capsys.readouterr().out
+    assert "trac" not in said
+    assert "recovered" not in said
+
+
+def test_a_sweeps_table_tells_of_tracing_where_anything_traced(capsys):
+    some = [job("0", **traced("a", "fall")), job("1", **untraced("b")), job("2", **record("c"))]
+    for i, row in enumerate(some):
+        row |= {"job": str(i), "overrides": []}
+    show_sweep(some, "folder")
+    said = lines(capsys)
+    heads = ["clean", "attack", "healed", "lost"]
+    assert ["job", "status", *heads, "recall", "precision"] in said
+    assert ["0", "ok", "89.0", "10.0", "90.0", "1.0", "90.0", "95.0"] in said
+    assert ["1", "ok", "89.0", "10.0", "90.0", "1.0", "-", "-"] in said
+    show_sweep(some[1:], "folder")
+    assert ["job", "status", *heads] in lines(capsys)
 
 
 def test_a_run_says_where_mlflow_has_it(capsys):

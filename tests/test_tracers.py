@@ -21,7 +21,7 @@ from antidote.unlearning.finetune import FineTune
 from antidote.unlearning.ptn import PTN
 from antidote.unlearning.retrain import Retrain
 
-CUT = {"gain": 1.0, "distance": 2.5}
+CUT = {"distance": 4.0}
 KNOWN, HIDDEN = [200, 201, 202, 203], list(range(204, 220))
 
 
@@ -153,7 +153,7 @@ def test_those_that_use_no_known_sample_say_so():
 
 @pytest.mark.parametrize("name", ["spectral", "activation_clustering", "influence"])
 def test_a_net_without_a_layer_to_look_at_is_refused(name):
-    with pytest.raises(BadInput, match=r"tracing\.layer"):
+    with pytest.raises(BadInput, match=r"layer=\.\.\."):
         TRACERS[name]().check(nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten()))
 
 
@@ -164,7 +164,7 @@ def test_fall_finds_what_is_forgotten_with_the_known_poison():
     traced = Fall(ForgetsTheTrigger(), **CUT).trace(victim(believing()), split(*stamped(), KNOWN))
     assert found(traced) == HIDDEN
     assert traced.sample_gradients == 7
-    assert traced.evidence["distance"] > 2.5
+    assert traced.evidence["distance"] > CUT["distance"]
 
 
 def test_fall_is_the_loss_of_the_stored_label_less_what_it_was():
@@ -196,9 +196,9 @@ def test_fall_finds_nothing_when_nothing_is_forgotten():
 
 
 def test_fall_finds_nothing_where_the_evidence_is_too_little():
-    for strict in ({"gain": 1e3, "distance": 0.0}, {"gain": 0.0, "distance": 1e3}):
-        tracer = Fall(ForgetsTheTrigger(), **strict)
-        assert found(tracer.trace(victim(believing()), split(*stamped(), KNOWN))) == []
+    traced = Fall(ForgetsTheTrigger(), 1e3).trace(victim(believing()), split(*stamped(), KNOWN))
+    assert found(traced) == []
+    assert traced.evidence["distance"] > CUT["distance"]
 
 
 def test_what_a_borrowed_method_remembers_is_not_remembered_twice():

@@ -21,10 +21,18 @@ def discovery(settings: Mapping[str, Any], option: str) -> str:
     return "named samples" if "ids" in known else option
 
 
+def tracer(choices: Mapping[str, Any]) -> str | None:
+    """The option that traced, of a cell's choices or its record: records were made before any."""
+    option = choices.get("tracing", "none")
+    return None if option == "none" else option
+
+
 def run_name(settings: Mapping[str, Any], choices: Mapping[str, str]) -> str:
     """Of a run in MLflow."""
     share = rate(settings)
-    parts = [choices["unlearning"], discovery(settings, choices["discovery"]), choices["poison"]]
+    traced = tracer(choices)
+    method = choices["unlearning"] + (f" traced by {traced}" if traced else "")
+    parts = [method, discovery(settings, choices["discovery"]), choices["poison"]]
     parts += [] if share is None else [f"{100 * share:g} %"]
     return " ".join([*parts, choices["dataset"], f"seed {settings['seed']}"])
 

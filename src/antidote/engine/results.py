@@ -24,12 +24,16 @@ def row(record: Record) -> dict[str, Any]:
     """A record in columns: numbers and names, nested ones as seconds_fit, search_tries.
 
     `rate`, `share`, `width` (NaN where there is none) and `discovered` are the values that acted,
-    `method` the option of the method. `params`: all settings, flat, as text.
+    `method` the option of the method. What tracing gave and took is NaN where nothing traced.
+    `params`: all settings, flat, as text.
     """
     settings = record["settings"]
     search = record.get("search") or {}
-    seconds = record.get("seconds") or {}
+    seconds = dict(record.get("seconds") or {})
     numbers = {k: v for k, v in record.items() if isinstance(v, int | float) or v is None}
+    if labels.tracer(record) is None:
+        numbers |= {name: math.nan for name in numbers if name.startswith("tracing/")}
+        seconds |= {"trace": math.nan}
     return {
         **numbers,
         **{group: record.get(group, "none") for group in GROUPS},  # tracing came later

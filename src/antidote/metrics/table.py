@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ class Metric:
     shown: tuple[str, ...]
     meaning: str
     better: str = ""
+    optional: bool = False
 
     @property
     def arrow(self) -> str:
@@ -36,5 +38,7 @@ def table() -> dict[str, Metric]:
     return {line["name"]: Metric(**line | {"shown": tuple(line["shown"])}) for line in lines}
 
 
-def shown(place: str) -> list[Metric]:
-    return [metric for metric in table().values() if place in metric.shown]
+def shown(place: str, had: Container[str] | None = None) -> list[Metric]:
+    """What a place shows; of `optional` metrics those alone that are in `had`, if that is told."""
+    here = (metric for metric in table().values() if place in metric.shown)
+    return [m for m in here if had is None or not m.optional or m.name in had]

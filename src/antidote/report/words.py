@@ -14,6 +14,7 @@ from antidote.engine.cell import short_hash
 
 # for methods that words.yaml does not know
 SPARE = ("#332288", "#AA4499", "#661100", "#6699CC", "#000000")
+TRACED = "; traced"  # in a defence, between its method and its tracer
 LONG = 48  # letters of a value that is shown whole
 
 
@@ -22,18 +23,50 @@ def known() -> dict[str, dict[str, Any]]:
     return yaml.safe_load(Path(__file__).with_name("words.yaml").read_text())
 
 
-def option(method: str) -> str:
-    """The option's name in "xlf_ptn, rho 0.1"."""
-    return method.split(", ", 1)[0]
+def option(defence: str) -> str:
+    """ "xlf_ptn" of "xlf_ptn, rho 0.1", "xlf_ptn; traced by fall" where a tracer is told too."""
+    method, mark, tracer = defence.partition(TRACED)
+    return method.split(", ", 1)[0] + mark + tracer.split(", ", 1)[0]
 
 
-def look(method: str) -> dict[str, str]:
-    """`label`, `colour`, `marker` and `line` of a method; a new one gets a spare colour."""
+def defence(method: str, tracing: str, named: bool) -> str:
+    """A method with what traced for it, `named` if need be: what has a look of its own."""
+    if tracing == "none":
+        return method
+    return method + TRACED + (f" by {tracing}" if named else "")
+
+
+def look(defence: str) -> dict[str, Any]:
+    """`label`, `colour`, `marker`, `line` and `fill` of a method; a new one gets a spare colour.
+
+    With a tracer it keeps its colour and marker, and gets the tracer's line and filling.
+    """
+    method, mark, tracing = defence.partition(TRACED)
     name, comma, variant = method.partition(", ")
-    spare = SPARE[sum(map(ord, name)) % len(SPARE)]
-    new = {"label": name.replace("_", " "), "colour": spare, "marker": "d", "line": "-."}
-    found = known()["methods"].get(name, new)
+    new = {"label": name.replace("_", " "), "colour": spare(name), "marker": "d", "line": "-."}
+    found = {"fill": "full"} | known()["methods"].get(name, new)
+    found |= {"label": found["label"] + comma + variant}
+    if not mark:
+        return found
+    its = tracer(tracing.removeprefix(" by "))
+    by = f" by {its['label']}" if tracing else ""
+    label = f"{found['label']}, traced{by}"
+    return found | {"label": label, "line": its["line"], "fill": its["fill"]}
+
+
+def tracer(tracing: str) -> dict[str, Any]:
+    """The same of a tracer, as "fall, distance 3"."""
+    name, comma, variant = tracing.partition(", ")
+    found = known()["tracers"].get(name)
+    if found is None:
+        line = (0, (6, 1.5, 1, 1.5))
+        found = {"colour": spare(name), "marker": "d", "line": line, "fill": "none"}
+        found |= {"label": name.replace("_", " ")}
     return found | {"label": found["label"] + comma + variant}
+
+
+def spare(name: str) -> str:
+    return SPARE[sum(map(ord, name)) % len(SPARE)]
 
 
 def word(name: str) -> str:
@@ -41,11 +74,28 @@ def word(name: str) -> str:
     return known()["words"].get(name, name.replace("_", " "))
 
 
-def in_order(methods: Iterable[str]) -> list[str]:
-    """Methods as words.yaml lists them, unknown ones last."""
+def in_order(defences: Iterable[str]) -> list[str]:
+    """Methods as words.yaml lists them, unknown ones last; each is followed by its traced self."""
     order = list(known()["methods"])
     rank = {name: i for i, name in enumerate(order)}
-    return sorted(set(methods), key=lambda m: (rank.get(option(m), len(order)), m))
+
+    def place(defence: str) -> tuple[int, str, str, tuple[int, str]]:
+        method, mark, tracing = defence.partition(TRACED)
+        traced = tracer_place(tracing.removeprefix(" by "))
+        return rank.get(option(method), len(order)), method, mark, traced
+
+    return sorted(set(defences), key=place)
+
+
+def tracers_in_order(tracings: Iterable[str]) -> list[str]:
+    """None first, then as words.yaml lists them, unknown ones last."""
+    return sorted(set(tracings), key=tracer_place)
+
+
+def tracer_place(tracing: str) -> tuple[int, str]:
+    order = ["", "none", *known()["tracers"]]
+    name = option(tracing)
+    return order.index(name) if name in order else len(order), tracing
 
 
 def percent(value: float | None, digits: int = 1) -> str:

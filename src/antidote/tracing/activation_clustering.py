@@ -13,7 +13,7 @@ from sklearn.metrics import silhouette_score
 from torch import Tensor, nn
 
 from antidote.core import Split, Traced, Tracer, Victim, derive, require
-from antidote.tracing.hidden import head
+from antidote.core.hidden import head
 from antidote.tracing.spectral import seen
 
 ROUNDS, STILL, STARTS = 1000, 0.005, 10  # of ICA; of 2-means

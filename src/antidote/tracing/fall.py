@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from antidote.core import Loader, Method, Split, Traced, Tracer, Victim, Work, evaluating, finite
 from antidote.core.precision import float32
-from antidote.tracing.mixture import mixture
+from antidote.tracing.mixture import tail
 
 
 class Borrowing(Tracer):
@@ -47,14 +47,13 @@ class Fall(Borrowing):
     """Unlearns the known poison on a copy, and suspects the rows that fall with it.
 
     The score of a row is log p(its stored label) under the victim, less that under the unlearned
-    copy. Looked at are the rows whose stored label the victim predicts. Of two Gaussians, the tail
-    begins where the known rows fall in the mean; it is poison if it is worth more than `gain` per
-    row and lies more than `distance` from the bulk.
+    copy. Looked at are the rows whose stored label the victim predicts. The tail begins where the
+    known rows fall in the mean; it is poison if it stands at least `distance` deviations apart.
     """
 
-    def __init__(self, method: Method, gain: float, distance: float) -> None:
+    def __init__(self, method: Method, distance: float) -> None:
         super().__init__(method)
-        self.gain, self.distance = gain, distance
+        self.distance = distance
 
     def trace(self, victim: Victim, split: Split) -> Traced:
         unlearned, cost = self.applied(victim, split)
@@ -67,7 +66,7 @@ class Fall(Borrowing):
         scores, fits = fall(split.retain)
         scores[~fits] = torch.nan
         start = fall(split.forget)[0].mean().item()
-        rows, evidence = cut(split.retain.rows, scores, start, self.gain, self.distance)
+        rows, evidence = cut(split.retain.rows, scores, start, self.distance)
         return Traced(rows, scores, evidence, cost)
 
 
@@ -84,18 +83,18 @@ def told(net: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
 
 
 def cut(
-    rows: Tensor, scores: Tensor, start: float, gain: float, distance: float
+    rows: Tensor, scores: Tensor, start: float, distance: float
 ) -> tuple[Tensor, Mapping[str, float]]:
     """(the rows in the tail of the scores, if they have one; the evidence)."""
     seen = scores.isfinite()
-    found = mixture(scores[seen], start)
-    there = found.gain > gain and found.distance > distance
-    tail = torch.zeros_like(seen)
-    tail[seen] = found.tail & there
+    found = tail(scores[seen], [start])
+    inside = torch.zeros_like(seen)
+    inside[seen] = found.rows & found.apart(distance)
     evidence = {
-        "gain": found.gain,
         "distance": found.distance,
+        "sure": found.sure,
+        "gain": found.gain,
         "start": start,
         "looked_at": float(seen.sum()),
     }
-    return rows[tail.to(rows.device)], evidence
+    return rows[inside.to(rows.device)], evidence

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from antidote.core import Loader, Split, Traced, Tracer, Victim, require
+from antidote.core.hidden import head
 from antidote.tracing.fall import cut, told
-from antidote.tracing.hidden import head
 from antidote.tracing.spectral import seen
 
 CHUNK = 4096  # rows in double precision at a time
@@ -19,13 +19,13 @@ class Influence(Tracer):
     """Score: cosine of a row's gradient with the mean one of the known rows, at the last layer.
 
     TracIn's sum over checkpoints is its last term here, and its dot product a cosine, since
-    gradients of fitted rows differ by orders of magnitude. Of two Gaussians, the tail begins at
-    the known rows' mean score; it is poison if it is worth more than `gain` per row and lies more
-    than `distance` from the bulk. `layer`: the one that answers; None for the last linear one.
+    gradients of fitted rows differ by orders of magnitude. The tail begins at the known rows' mean
+    score; it is poison if it stands at least `distance` deviations apart.
+    `layer`: the one that answers; None for the last linear one.
     """
 
-    def __init__(self, gain: float, distance: float, layer: str | None) -> None:
-        self.gain, self.distance, self.layer = gain, distance, layer
+    def __init__(self, distance: float, layer: str | None) -> None:
+        self.distance, self.layer = distance, layer
 
     def check(self, net: nn.Module) -> None:
         name = head(net, self.layer)
@@ -43,7 +43,7 @@ class Influence(Tracer):
         mean = known.mean()
         scores = rest.cosine(mean)
         start = known.cosine(mean).nanmean().item()
-        rows, evidence = cut(split.retain.rows, scores, start, self.gain, self.distance)
+        rows, evidence = cut(split.retain.rows, scores, start, self.distance)
         return Traced(rows, scores, evidence)
 
 

@@ -1,61 +1,123 @@
-"""Is there a tail in these scores, and where does it begin? Two Gaussians against one."""
+"""Is there a tail in these scores, and where does it begin? A Gaussian tail beside a heavy bulk."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-ROUNDS, STILL = 500, 1e-10
-LEAST = 1e-3  # a component's deviation, at least this share of all values'
+BINS = 1024  # EM works on a histogram: its cost does not grow with the data
+ROUNDS, STILL = 100, 1e-7
+LEAST = 1e-2  # a component's deviation, at least this share of all values'
+SURE = 0.95  # so sure the rows must be, over all, to be a tail
 
 
 @dataclass(frozen=True)
-class Mixture:
-    """Bulk and tail of n values.
+class Tail:
+    """`rows` (n,) bool: more likely in the tail than in the bulk, and above it.
 
-    `tail` (n,) bool: more likely tail than bulk, and above the bulk. `gain`: what the second
-    component is worth, BIC(one) - BIC(two) per value; `distance` of the two means, in deviations.
+    `distance` of the two means, in root mean square deviations. `sure`: the mean probability of
+    `rows`, less that of the others per row. `gain`: what the tail is worth, BIC without it - BIC
+    with it, per value.
     """
 
-    tail: Tensor
-    gain: float
-    distance: float
+    rows: Tensor
+    gain: float = 0.0
+    distance: float = 0.0
+    sure: float = 0.0
+
+    def apart(self, distance: float) -> bool:
+        """Whether it is a group of its own, and not one that any class has inside."""
+        return self.distance >= distance and self.sure >= SURE
 
 
-def mixture(values: Tensor, start: float) -> Mixture:
-    """Fits w_b N(m_b, s_b) + w_t N(m_t, s_t) by EM to `values` (n,), the tail started at `start`.
+def tail(values: Tensor, starts: Iterable[float | Tensor]) -> Tail:
+    """Fits w_1 N(m, s_1) + w_2 N(m, s_2) + w_3 N(m_3, s_3) to `values` (n,) by EM.
 
-    BIC = k ln n - 2 ln L, with k = 2 for one Gaussian and 5 for two.
+    The bulk is two Gaussians of one mean, since no real one is a single Gaussian: a tail would be
+    spent on its shoulder. The third starts at each of `starts`, and the likeliest end is taken.
+    BIC = k ln n - 2 ln L, with k = 4 for the bulk alone and 7 for all three.
     """
     v = values.double()
-    n, spread = len(v), v.std(correction=0).item()
-    if n < 3 or spread == 0 or not math.isfinite(start):
-        return Mixture(torch.zeros(n, dtype=torch.bool), 0.0, 0.0)
-    v = (v - v.mean()) / spread
-    begin = (start - values.double().mean().item()) / spread
-    bulk = v.median().item()
-    width = max(1.4826 * (v - bulk).abs().median().item(), 0.05)
-    m = torch.tensor([bulk, begin], dtype=torch.float64)
-    s = torch.tensor([width, width], dtype=torch.float64)
-    w = torch.tensor([0.95, 0.05], dtype=torch.float64)
-    before = -math.inf
-    for _ in range(ROUNDS):
-        joint = w.log() - s.log() - 0.5 * ((v[:, None] - m) / s) ** 2
-        whole = joint.logsumexp(1, keepdim=True)
-        now = whole.mean().item()
-        r = (joint - whole).exp()
-        if abs(now - before) < STILL:
-            break
-        before, mass = now, r.sum(0).clamp(min=1e-12)
-        w, m = mass / n, (r * v[:, None]).sum(0) / mass
-        s = ((r * (v[:, None] - m) ** 2).sum(0) / mass).sqrt().clamp(min=LEAST)
-    # standardised values under one Gaussian: mean log density -1/2, the common constant left out
-    gain = 2 * (now + 0.5) - 3 * math.log(n) / n
-    distance = ((m[1] - m[0]) / ((s**2).mean().sqrt())).item()
-    above = v > m[0]
-    if distance <= 0:
-        return Mixture(torch.zeros(n, dtype=torch.bool), gain, distance)
-    return Mixture((r[:, 1] > 0.5) & above, gain, distance)
+    n, nothing = len(v), torch.zeros(len(v), dtype=torch.bool, device=v.device)
+    spread = v.std(correction=0)
+    if n < 10 or not spread > 0:
+        return Tail(nothing)
+    z = (v - v.mean()) / spread
+    middle = z.median()
+    width = (1.4826 * (z - middle).abs().median()).clamp(min=0.02)
+    begin = (torch.stack([torch.as_tensor(s).to(v) for s in starts]) - v.mean()) / spread
+    begin = begin[begin > middle]
+    if not len(begin):
+        return Tail(nothing)
+    at, count = histogram(z)
+    m, s, w = (torch.stack([middle, middle]), torch.stack([width, 2.5 * width]), z.new_tensor(0.8))
+    bulk = Em(m[None], s[None], torch.stack([w, 1 - w])[None]).fit(at, count)
+    one = torch.ones_like(begin)
+    both = Em(
+        torch.stack([middle * one, middle * one, begin], 1),
+        width * torch.stack([one, 2.5 * one, one], 1),
+        torch.stack([0.75 * one, 0.2 * one, 0.05 * one], 1),
+    ).fit(at, count)
+    best = int(both.likelihood.argmax())
+    gain = 2 * (both.likelihood[best] - bulk.likelihood[0]).item() - 3 * math.log(n) / n
+    m, s, w = both.m[best], both.s[best], both.w[best]
+    variance = (w[:2] * s[:2] ** 2).sum() / w[:2].sum()
+    distance = ((m[2] - m[0]) / ((variance + s[2] ** 2) / 2).sqrt()).item()
+    p = both.joint(z)[best].softmax(1)[:, 2]
+    rows = (p > 0.5) & (z > m[0]) if distance > 0 else nothing
+    if not rows.any():
+        return Tail(rows, gain, distance)
+    sure = (p[rows].sum() - p[~rows].sum() * p[rows].mean()) / rows.sum()
+    return Tail(rows, gain, distance, max(sure.item(), 0.0))
+
+
+def histogram(z: Tensor) -> tuple[Tensor, Tensor]:
+    """(centres, counts) of the bins that are not empty."""
+    low, high = z.min(), z.max()
+    bins = ((z - low) / (high - low) * (BINS - 1)).round().long()
+    count = torch.bincount(bins, minlength=BINS).to(z)
+    at = low + (high - low) * torch.arange(BINS, dtype=z.dtype, device=z.device) / (BINS - 1)
+    return at[count > 0], count[count > 0]
+
+
+class Em:
+    """Expectation-maximisation of S mixtures at once; components 0 and 1 share a mean.
+
+    `m`, `s`, `w` (S, k): means, deviations, weights. `likelihood` (S,): mean log-likelihood, the
+    constant left out.
+    """
+
+    def __init__(self, m: Tensor, s: Tensor, w: Tensor) -> None:
+        self.m, self.s, self.w = m, s, w
+        self.likelihood = torch.full((len(m),), -math.inf, dtype=m.dtype, device=m.device)
+
+    def joint(self, z: Tensor) -> Tensor:
+        """ln w_k N(z; m_k, s_k), (S, n, k)."""
+        m, s, w = self.m[:, None], self.s[:, None], self.w[:, None]
+        return w.log() - s.log() - 0.5 * ((z[None, :, None] - m) / s) ** 2
+
+    def fit(self, z: Tensor, count: Tensor) -> Em:
+        for _ in range(ROUNDS):
+            joint = self.joint(z)
+            whole = joint.logsumexp(2)
+            now = (whole * count).sum(1) / count.sum()
+            still = bool((now - self.likelihood).abs().max() < STILL)
+            self.likelihood = now
+            if still:
+                break
+            self.maximise(z, (joint - whole[..., None]).exp() * count[:, None])
+        return self
+
+    def maximise(self, z: Tensor, r: Tensor) -> None:
+        """`r` (S, n, k): how many of the values at z each component answers for."""
+        mass, z = r.sum(1).clamp(min=1e-9), z[None, :, None]
+        self.w = mass / mass.sum(1, keepdim=True)
+        precise = r[..., :2] / self.s[:, None, :2] ** 2
+        bulk = (precise * z).sum((1, 2)) / precise.sum((1, 2))
+        free = (r[..., 2:] * z).sum(1) / mass[:, 2:]
+        self.m = torch.cat([bulk[:, None].expand(-1, 2), free], 1)
+        self.s = ((r * (z - self.m[:, None]) ** 2).sum(1) / mass).sqrt().clamp(min=LEAST)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from antidote.core import Loader, Split, Traced, Tracer, Victim, finite, require
-from antidote.tracing.hidden import features, head
+from antidote.core.hidden import features, head
 
 MOST = 0.5  # of a label's rows: outliers are the fewer
 

@@ -6,7 +6,7 @@ import base64
 import io
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from antidote.report.words import look, option
+from antidote.report.words import look, option, tracer
 
 Canvas = Figure | SubFigure
 Panel = Callable[[Canvas], None]
@@ -32,6 +32,8 @@ LOOK: Any = {
     "text.parse_math": False,  # $ in a name is no formula
     "svg.hashsalt": "antidote",  # else every name in a file differs each time
 }
+STROKES = "+x1234|_"  # markers without an inside
+WIDENED = dict(zip(STROKES + ".", "PXv^<>ddo", strict=True))
 COLUMNS = 3
 LEGEND = 0.24  # inches of a line
 LETTERS = 11  # of a heading, to the inch
@@ -40,19 +42,14 @@ ENTRY = 0.6  # inches of a legend's entry besides its letters
 
 @dataclass(frozen=True)
 class Picture:
-    """`size`: inches of one panel; `methods` are those in the legend."""
+    """`size`: inches of one panel; `legend`: its entries."""
 
     name: str
     heading: str
     caption: str
     panels: Sequence[Panel]
     size: tuple[float, float]
-    methods: Sequence[str] = field(default=())
-
-    @property
-    def entries(self) -> int:
-        """How many the legend has."""
-        return len(handles(self.methods))
+    legend: Sequence[Line2D] = field(default=())
 
     @property
     def pixels(self) -> int:
@@ -61,7 +58,7 @@ class Picture:
 
     def columns(self, width: float, at_most: int) -> int:
         """Of a legend that is so many inches wide."""
-        longest = max((len(h.get_label()) for h in handles(self.methods)), default=0)  # type: ignore
+        longest = max((len(str(h.get_label())) for h in self.legend), default=0)
         return max(1, min(at_most, int(width / max(1.6, ENTRY + longest / LETTERS))))
 
     def files(self) -> dict[str, bytes]:
@@ -69,7 +66,7 @@ class Picture:
         columns = min(COLUMNS, len(self.panels))
         rows = math.ceil(len(self.panels) / columns)
         width = columns * self.size[0]
-        lines = math.ceil(self.entries / self.columns(width, at_most=COLUMNS**2))
+        lines = math.ceil(len(self.legend) / self.columns(width, at_most=COLUMNS**2))
         below = LEGEND * lines + 0.15 if lines else 0.0
         heading = textwrap.fill(self.heading, round(LETTERS * width))
         height = rows * self.size[1] + 0.15 + 0.18 * len(heading.splitlines())
@@ -82,19 +79,17 @@ class Picture:
             ):
                 panel(part)
             if lines:
-                wide = math.ceil(self.entries / lines)
-                parts[1].legend(
-                    handles=handles(self.methods), loc="center", ncols=wide, frameon=False
-                )
+                wide = math.ceil(len(self.legend) / lines)
+                parts[1].legend(handles=list(self.legend), loc="center", ncols=wide, frameon=False)
             return {f"{self.name}.{kind}": content(figure, kind) for kind in ("png", "svg")}
 
     def images(self) -> list[tuple[str, int]]:
         """Each panel as an address that needs no file, and its width in pixels; the legend last."""
         found = [(address(panel, self.size), self.pixels) for panel in self.panels]
-        if self.methods:
+        if self.legend:
             columns = self.columns(4.0, at_most=2)
-            size = (4.0, LEGEND * math.ceil(self.entries / columns) + 0.2)
-            panel = partial(legend, methods=self.methods, columns=columns)
+            size = (4.0, LEGEND * math.ceil(len(self.legend) / columns) + 0.2)
+            panel = partial(legend, entries=self.legend, columns=columns)
             found.append((address(panel, size), 384))
         return found
 
@@ -114,26 +109,49 @@ def address(panel: Panel, size: tuple[float, float]) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
-def legend(figure: Canvas, methods: Sequence[str], columns: int) -> None:
-    figure.legend(handles=handles(methods), loc="center left", ncols=columns, frameon=False)
+def legend(figure: Canvas, entries: Sequence[Line2D], columns: int) -> None:
+    figure.legend(handles=list(entries), loc="center left", ncols=columns, frameon=False)
 
 
-def handles(methods: Sequence[str]) -> list[Line2D]:
-    """One for each look: variants of a method share theirs."""
-    options = dict.fromkeys(map(option, methods))
+def handles(defences: Sequence[str]) -> list[Line2D]:
+    """One for each look: variants of a method, or of a tracer, share theirs."""
+    options = dict.fromkeys(map(option, defences))
     return [Line2D([], [], label=look(m)["label"], **style(m)) for m in options]
 
 
-def style(method: str) -> dict[str, Any]:
+def style(defence: str) -> dict[str, Any]:
     """How a method's line and points look, everywhere."""
-    its = look(method)
-    size = {"*": 9, "X": 6.5, "P": 6.5}.get(its["marker"], 5)
+    its = look(defence)
+    if its["fill"] != "full":
+        return hollow(its)
+    return drawn(its) | {
+        "markeredgecolor": its["colour"] if its["marker"] in STROKES else "white",
+        "markeredgewidth": 1.2 if its["marker"] in STROKES else 0.5,
+    }
+
+
+def tracer_style(tracing: str) -> dict[str, Any]:
+    """Of a tracer by itself, whatever method gets what it found."""
+    edge = {"linestyle": "-", "markeredgecolor": "white", "markeredgewidth": 0.5}
+    return drawn(tracer(tracing)) | edge
+
+
+def hollow(its: dict[str, Any]) -> dict[str, Any]:
+    """Markers with an edge, filled in part or not at all; strokes, which cannot be, are widened."""
+    wide = drawn(its | {"marker": WIDENED.get(its["marker"], its["marker"])})
+    edge = {"markeredgecolor": its["colour"], "markeredgewidth": 1.0}
+    inside = {"none": "white", "black": "#222222"}.get(its["fill"])  # no line shows through white
+    if inside is not None:
+        return wide | edge | {"markerfacecolor": inside}
+    return wide | edge | {"fillstyle": its["fill"], "markerfacecoloralt": "white"}
+
+
+def drawn(its: Mapping[str, Any]) -> dict[str, Any]:
+    line = its["line"]
     return {
         "color": its["colour"],
         "marker": its["marker"],
-        "linestyle": its["line"],
-        "markersize": size,
+        "linestyle": line if isinstance(line, str) else (line[0], tuple(line[1])),
+        "markersize": {"*": 9, "X": 6.5, "P": 6.5}.get(its["marker"], 5),
         "linewidth": 1.4,
-        "markeredgecolor": its["colour"] if its["marker"] in "+x1234|_" else "white",
-        "markeredgewidth": 1.2 if its["marker"] in "+x1234|_" else 0.5,
     }

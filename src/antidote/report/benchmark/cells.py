@@ -8,17 +8,20 @@ from typing import Any
 import pandas as pd
 
 from antidote.metrics.table import table
-from antidote.report.words import look, rate, word
+from antidote.report.words import defence, look, rate, word
 
 
 def finished(records: pd.DataFrame) -> pd.DataFrame:
-    """The newest result of each cell; all metrics as numbers, NaN where one has no meaning."""
+    """The newest result of each cell; all metrics as numbers, NaN where one has no meaning.
+
+    `tracing` is "none" in records that know of none.
+    """
     if records.empty:
         return records
     done = newest(records[records["status"] == "ok"])
     nothing = pd.Series(float("nan"), index=done.index)
     numbers = {name: pd.to_numeric(done.get(name, nothing)).astype(float) for name in table()}
-    return done.assign(**numbers)
+    return done.assign(tracing=done.get("tracing", "none"), **numbers)
 
 
 def failed(records: pd.DataFrame) -> pd.DataFrame:
@@ -59,4 +62,5 @@ def gaps(records: pd.DataFrame, wanted: Mapping[str, str] | None) -> list[dict[s
 def in_words(cell: Mapping[str, Any]) -> str:
     place = [word(cell[name]) for name in ("poison", "dataset", "model")]
     how = [f"{rate(cell['rate'])} poisoned", f"{word(cell['discovered'])} discovered"]
-    return ", ".join([*place, *how, look(cell["method"])["label"], f"seed {cell['seed']}"])
+    defended = look(defence(cell["method"], cell.get("tracing", "none"), named=True))["label"]
+    return ", ".join([*place, *how, defended, f"seed {cell['seed']}"])

@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from antidote.report.benchmark.axes import BENT, DROP, HEALED, places, shares, titled
-from antidote.report.benchmark.canvas import Canvas, Picture, style
-from antidote.report.words import in_order, look
+from antidote.report.benchmark.canvas import Canvas, Picture, handles, style
+from antidote.report.benchmark.summary import traced
+from antidote.report.words import TRACED, in_order, look
 
 CROWDED = 80.0  # a range of more is marked by powers of ten alone
 IDLE = 0.05  # seconds; a method that takes less has done nothing
@@ -33,18 +34,18 @@ def plane(cells: pd.DataFrame, methods: pd.DataFrame) -> list[Picture]:
         "discovery, each a mean over seeds. Faint: single cells. Grey line: Pareto front of the "
         f"means. Up and to the left is better. {BENT}"
     )
-    shown = in_order(methods["method"])
+    legend = handles(in_order(methods["defence"]))
     return [
-        Picture("trade_off", "What healing costs in accuracy", caption, panels, (5.2, 4.2), shown)
+        Picture("trade_off", "What healing costs in accuracy", caption, panels, (5.2, 4.2), legend)
     ]
 
 
 def trade_off(figure: Canvas, cells: pd.DataFrame, means: pd.DataFrame, title: str) -> None:
     axis: Axes = figure.subplots()
-    for method in in_order(means["method"]):
+    for method in in_order(means["defence"]):
         how = style(method) | {"linestyle": ""}
         size = how["markersize"]
-        part, mean = cells[cells["method"] == method], means[means["method"] == method]
+        part, mean = cells[cells["defence"] == method], means[means["defence"] == method]
         faint = how | {"alpha": 0.22, "markersize": 0.7 * size, "zorder": 2}
         axis.plot(part[DROP], part[HEALED], **faint)
         axis.plot(mean[DROP], mean[HEALED], **how | {"markersize": 1.9 * size, "zorder": 4})
@@ -64,18 +65,21 @@ def trade_off(figure: Canvas, cells: pd.DataFrame, means: pd.DataFrame, title: s
 def seconds(cells: pd.DataFrame) -> list[Picture]:
     """Per place two panels: seconds of unlearning, and the same in units of the victim's fit."""
     found = []
-    for name, title, part in places(cells[cells["seconds_unlearn"] > IDLE]):
-        if part["method"].nunique() < 2:
+    spent = cells["seconds_unlearn"] + cells["seconds_trace"].fillna(0.0)
+    for name, title, part in places(cells[spent > IDLE]):
+        if part["defence"].nunique() < 2:
             continue
-        relative = part["seconds_unlearn"] / part["seconds_fit"]
+        took = spent[part.index]
+        relative = took / part["seconds_fit"]
         panels = [
-            partial(lanes, cells=part, values=part["seconds_unlearn"], name="seconds"),
+            partial(lanes, cells=part, values=took, name="seconds"),
             partial(lanes, cells=part, values=relative, name="victim's fits"),
         ]
         caption = (
             "Median and range over the cells of this data set and net. Dashed: retraining's "
             "median, where it was done. Wall clock on the machine that ran the cells; work that "
             f"the store spared is counted in. Left out: cells of less than {IDLE} s, idle ones."
+            + (" Traced: the tracer's time is counted in." if traced(part) else "")
         )
         if relative.notna().any():
             heading = f"Time: {title}"
@@ -84,14 +88,16 @@ def seconds(cells: pd.DataFrame) -> list[Picture]:
 
 
 def height(cells: pd.DataFrame) -> float:
-    return 0.9 + 0.3 * cells["method"].nunique()
+    """A lane with a tracer in its name has two lines of text."""
+    lanes = cells["defence"].drop_duplicates()
+    return 0.9 + (0.38 if lanes.str.contains(TRACED).any() else 0.3) * len(lanes)
 
 
 def lanes(figure: Canvas, cells: pd.DataFrame, values: pd.Series, name: str) -> None:
     axis: Axes = figure.subplots()
-    methods = in_order(cells["method"])[::-1]
+    methods = in_order(cells["defence"])[::-1]
     for y, method in enumerate(methods):
-        own = values[cells["method"] == method].dropna()
+        own = values[cells["defence"] == method].dropna()
         if own.empty:
             continue
         how = style(method)
@@ -99,10 +105,15 @@ def lanes(figure: Canvas, cells: pd.DataFrame, values: pd.Series, name: str) -> 
         axis.plot([own.median()], [y], **how)
         if method == "retrain":
             axis.axvline(own.median(), color=how["color"], linestyle="--", linewidth=0.9)
-    axis.set_yticks(range(len(methods)), [look(m)["label"] for m in methods])
-    axis.set(xscale="log", xlabel=f"unlearning, {name} (log)", ylim=(-0.6, len(methods) - 0.4))
+    axis.set_yticks(range(len(methods)), [lane(m) for m in methods])
+    work = "tracing and unlearning" if traced(cells) else "unlearning"
+    axis.set(xscale="log", xlabel=f"{work}, {name} (log)", ylim=(-0.6, len(methods) - 0.4))
     low, high = axis.get_xlim()
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < CROWDED * low else (1,)))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.grid(axis="y", visible=False)
+
+
+def lane(defence: str) -> str:
+    return look(defence)["label"].replace(", traced", ",\ntraced")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from antidote.report.benchmark.axes import BENT, NAMES, counted, places, shares, titled
-from antidote.report.benchmark.canvas import Canvas, Picture, style
+from antidote.report.benchmark.canvas import Canvas, Picture, handles, style
 from antidote.report.words import in_order, rate, short, word
 
 STEP = 0.7  # percent between the points of two methods, so that none hides another
@@ -32,9 +32,9 @@ def discovery(summary: pd.DataFrame) -> list[Picture]:
             partial(against_discovery, rows=rows, place=part)
             for _, rows in part.groupby("rate", sort=False, dropna=False)
         ]
-        methods = in_order(part["method"])
+        legend = handles(in_order(part["defence"]))
         heading = f"Healing by the share discovered: {title}"
-        found.append(Picture(f"discovery_{name}", heading, caption, panels, (4.0, 5.4), methods))
+        found.append(Picture(f"discovery_{name}", heading, caption, panels, (4.0, 5.4), legend))
     return found
 
 
@@ -42,10 +42,10 @@ def against_discovery(figure: Canvas, rows: pd.DataFrame, place: pd.DataFrame) -
     """The `rows` of one poison rate, on axes that fit all rates of the place."""
     axes = figure.subplots(2, 1, sharex=True)
     axes[0].set_title(f"{rate(rows['rate'].iloc[0])} of the training set poisoned")
-    at, methods = stands(place), in_order(rows["method"])
+    at, methods = stands(place), in_order(rows["defence"])
     for axis, measure in zip(axes, NAMES, strict=True):
         for i, method in enumerate(methods):
-            part = rows[rows["method"] == method]
+            part = rows[rows["defence"] == method]
             x = part["discovered"].map(at) + STEP * (i - (len(methods) - 1) / 2)
             bars = part[f"{measure}_half"]
             _, _, drawn = axis.errorbar(x, part[measure], bars, elinewidth=0.8, **style(method))
@@ -75,7 +75,7 @@ def width(cells: pd.DataFrame) -> list[Picture]:
     """A panel for each cell that was done, with one seed, at several widths of the net."""
     where = ["poison", "dataset", "model", "other_setting", "rate", "discovered"]
     panels = []
-    widths = cells.groupby([*where, "method", "seed"], dropna=False)["width"]
+    widths = cells.groupby([*where, "defence", "seed"], dropna=False)["width"]
     several = cells[widths.transform("nunique") > 1]
     for keys, part in several.groupby(where, sort=False, dropna=False):
         poison, dataset, model, setting, poisoned, found = keys
@@ -85,16 +85,16 @@ def width(cells: pd.DataFrame) -> list[Picture]:
     if not panels:
         return []
     caption = "Means over the seeds that were done at more than one width; faint: single seeds."
-    name = "The width of the net"
-    return [Picture("width", name, caption, panels, (4.0, 4.6), in_order(several["method"]))]
+    name, legend = "The width of the net", handles(in_order(several["defence"]))
+    return [Picture("width", name, caption, panels, (4.0, 4.6), legend)]
 
 
 def against_width(figure: Canvas, cells: pd.DataFrame, title: str) -> None:
     axes = figure.subplots(2, 1, sharex=True)
     axes[0].set_title(title, fontsize=9)
     for axis, measure in zip(axes, NAMES, strict=True):
-        for method in in_order(cells["method"]):
-            part = cells[cells["method"] == method].sort_values("width")
+        for method in in_order(cells["defence"]):
+            part = cells[cells["defence"] == method].sort_values("width")
             how = style(method)
             means = part.groupby("width")[measure].mean()
             axis.plot(part["width"], part[measure], **how | {"linestyle": "", "alpha": 0.3})

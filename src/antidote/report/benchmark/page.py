@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from antidote.metrics.score import LEAST
 from antidote.metrics.table import Metric, shown
 from antidote.report import words
 from antidote.report.benchmark.canvas import Picture
-from antidote.report.benchmark.summary import LEARNED, unlearnable
+from antidote.report.benchmark.summary import LEARNED, had, traced, unlearnable
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def render(
         about=about,
         wanted=wanted,
         facts=facts(cells),
+        shown=partial(shown, had=had(cells)),
     )
 
 
@@ -71,10 +73,11 @@ def environment() -> jinja2.Environment:
         "rate": words.rate,
         "word": words.word,
         "method": lambda name: words.look(name)["label"],
+        "tracer": lambda name: words.tracer(name)["label"],
         "colour": lambda name: words.look(name)["colour"],
         "figure": figure,
     }
-    made.globals |= {"half": half, "head": head, "shown": shown}
+    made.globals |= {"half": half, "head": head}
     return made
 
 
@@ -128,5 +131,6 @@ def facts(cells: pd.DataFrame) -> dict[str, Any]:
         "weak": int(unlearnable(cells).sum()),
         "learned": words.percent(LEARNED, 0),
         "harm": f"{100 * LEAST:g} percentage point",
+        "traced": traced(cells),
         "undefined": int(cells["healed"].isna().sum()),
     }

@@ -13,11 +13,14 @@ from antidote.report.words import option, rate, word
 
 
 def beside(cells: pd.DataFrame, methods: pd.DataFrame) -> list[dict[str, Any]]:
-    """Each paper whose attack was done here: `rows` of figures, `pairs` of settings, `caveats`."""
+    """Each paper whose attack was done here: `rows` of figures, `pairs` of settings, `caveats`.
+
+    They traced nothing, so no method that got what was traced stands beside them.
+    """
     papers = yaml.safe_load(Path(__file__).with_name("papers.yaml").read_text())
     found = []
     for paper in papers:
-        ours = methods[methods["poison"] == paper["poison"]]
+        ours = alike(methods, paper["poison"])
         rows = [
             {"published": figures, "ours": mean.to_dict()}
             for figures in paper["figures"]
@@ -25,10 +28,14 @@ def beside(cells: pd.DataFrame, methods: pd.DataFrame) -> list[dict[str, Any]]:
             if figures["method"] == option(mean["method"])
         ]
         if rows:
-            here = described(cells[cells["poison"] == paper["poison"]])
+            here = described(alike(cells, paper["poison"]))
             pairs = [(name, text, here.get(name, "")) for name, text in paper["setting"].items()]
             found.append({**paper, "rows": rows, "pairs": pairs})
     return found
+
+
+def alike(table: pd.DataFrame, poison: str) -> pd.DataFrame:
+    return table[(table["poison"] == poison) & (table["tracing"] == "none")]
 
 
 def described(cells: pd.DataFrame) -> dict[str, str]:

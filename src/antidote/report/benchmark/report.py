@@ -12,14 +12,15 @@ import pandas as pd
 from antidote.core.checks import BadInput, require
 from antidote.engine.disk import write
 from antidote.report.benchmark import cells as records_of
-from antidote.report.benchmark import costs, curves, page, papers, tables
+from antidote.report.benchmark import costs, curves, page, papers, tables, traces
 from antidote.report.benchmark.canvas import Picture
 from antidote.report.benchmark.page import About
 from antidote.report.benchmark.setting import variants
-from antidote.report.benchmark.summary import aggregate, ordered, summarise
+from antidote.report.benchmark.summary import aggregate, defended, ordered, summarise
 from antidote.report.terminal import tell
 
 log = logging.getLogger(__name__)
+OURS = ("discovery_", "seconds_", "tracing", "trade_off", "width")  # figures' names
 Wanted = Mapping[str, str] | None
 
 
@@ -71,8 +72,8 @@ def leave(
     missing = pd.DataFrame(gaps, columns=["state", "cell", "error", "command"])
     files: dict[str, Any] = {
         "cells.csv": tables.cells_csv(cells),
-        "summary.csv": tables.csv(summary),
-        "methods.csv": tables.csv(methods),
+        "summary.csv": tables.means_csv(summary),
+        "methods.csv": tables.means_csv(methods),
         "missing.csv": tables.csv(missing),
         "summary.tex": tables.summary_tex(summary),
         "methods.tex": tables.methods_tex(methods),
@@ -89,7 +90,9 @@ def leave(
 
 
 def drawn(cells: pd.DataFrame, summary: pd.DataFrame, methods: pd.DataFrame) -> list[Picture]:
+    cells, summary, methods = map(defended, (cells, summary, methods))
     return [
+        *traces.found(cells),
         *curves.discovery(summary),
         *costs.plane(cells, methods),
         *costs.seconds(cells),
@@ -101,7 +104,7 @@ def clear(folder: Path, kept: Iterable[str]) -> None:
     """Figures of an earlier report in the same folder go, if they are none of this one."""
     for svg in folder.glob("*.svg"):
         png = svg.with_suffix(".png")
-        ours = svg.stem.startswith(("discovery_", "seconds_", "trade_off", "width"))
+        ours = svg.stem.startswith(OURS)
         if ours and svg.name not in kept and png.exists():
             svg.unlink()
             png.unlink()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 
 import pandas as pd
 
@@ -16,24 +16,40 @@ ACTED = ("poison_rate", "epochs_at")  # what they led to stands in the groups
 def variants(cells: pd.DataFrame) -> pd.DataFrame:
     """Cells with what differs at equal values put in words, so that it is averaged by itself.
 
-    A parameter of the method goes to the name in `method` ("xlf_ptn, rho 0.1"), any other to
-    `setting`, empty where none differs; `other_setting` is that without the net's width. Seeds
-    do not count.
+    A parameter of the method goes to the name in `method` ("xlf_ptn, rho 0.1"), one of the tracer
+    to that in `tracing`, any other to `setting`, empty where none differs; `other_setting` is that
+    without the net's width. Seeds do not count.
     """
     params = pd.DataFrame([relevant(p) for p in cells["params"]], index=cells.index)
-    of_method = [name for name in params if name.startswith("unlearning.")]
-    own, others = params[of_method].fillna("-"), params.drop(columns=of_method).fillna("-")
+    params = params.fillna("-")
+    own = {group: params.filter(regex=rf"^{group}\.") for group in ("unlearning", "tracing")}
+    others = params.drop(columns=[name for table in own.values() for name in table])
     told = cells.assign(setting="", other_setting="")
     for _, part in cells.groupby(PLACE, sort=False):
-        rows, keys = part.index, [part[name] for name in ("rate", "discovered", "method")]
+        rows = part.index
+        keys = [part[name] for name in ("rate", "discovered", "tracing", "method")]
         here = others.loc[rows]
         told.loc[rows, "setting"] = differing(here, keys)
         but = here.drop(columns=WIDTH, errors="ignore")
         told.loc[rows, "other_setting"] = differing(but, keys)
-        for method, same in told.loc[rows].groupby("method", sort=False):
-            keys = [same[name] for name in ("rate", "discovered", "setting")]
-            variant = differing(own.loc[same.index], keys)
-            told.loc[same.index, "method"] = f"{method}, " + variant if any(variant) else method
+        same = ["rate", "discovered", "setting"]
+        here = told.loc[rows]
+        told.loc[rows, "method"] = varied(here, "method", own["unlearning"], [*same, "tracing"])
+        # whatever method gets what was traced
+        told.loc[rows, "tracing"] = varied(here, "tracing", own["tracing"], same)
+    return told
+
+
+def varied(
+    cells: pd.DataFrame, column: str, params: pd.DataFrame, same: Sequence[str]
+) -> pd.Series:
+    """The options of a column, each with what differs of its `params` where all of `same` agree."""
+    told = cells[column].copy()
+    for option, part in cells.groupby(column, sort=False):
+        if option == "none":
+            continue  # what does nothing does so by any settings; of tracing, records had none
+        variant = differing(params.loc[part.index], [part[name] for name in same])
+        told.loc[part.index] = f"{option}, " + variant if any(variant) else option
     return told
 
 

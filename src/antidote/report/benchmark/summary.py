@@ -10,17 +10,34 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from antidote.metrics.table import shown
-from antidote.report.words import in_order
+from antidote.metrics.table import shown, table
+from antidote.report.words import defence, in_order, tracers_in_order
 
 PLACE = ["poison", "dataset", "model", "setting"]  # cells of one place are drawn together
-GROUP = [*PLACE, "rate", "discovered", "method"]  # differ in nothing but the seed
+GROUP = [*PLACE, "rate", "discovered", "tracing", "method"]  # differ in nothing but the seed
 LEARNED = 0.5  # attack success from which the victim counts as poisoned
 
 
-def measures() -> list[str]:
+def measures(cells: pd.DataFrame) -> list[str]:
     """What is averaged."""
-    return [metric.name for metric in shown("summary")]
+    return [metric.name for metric in shown("summary", had(cells))]
+
+
+def had(cells: pd.DataFrame) -> set[str]:
+    """Metrics that any of the cells has."""
+    return {name for name in table() if name in cells and cells[name].notna().any()}
+
+
+def traced(cells: pd.DataFrame) -> bool:
+    """Whether anything traced in any of them."""
+    return bool((cells["tracing"] != "none").any())
+
+
+def defended(cells: pd.DataFrame) -> pd.DataFrame:
+    """With `defence`: the method, and if need be the tracer, by which figures tell rows apart."""
+    several = len(set(cells["tracing"]) - {"none"}) > 1
+    pairs = zip(cells["method"], cells["tracing"], strict=True)
+    return cells.assign(defence=[defence(*pair, named=several) for pair in pairs])
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, int]:
@@ -37,19 +54,25 @@ def interval(values: Sequence[float]) -> tuple[float, float, int]:
 
 
 def ordered(cells: pd.DataFrame) -> pd.DataFrame:
-    """By place, rate, share discovered (what has no share comes first), method and seed."""
+    """By place, rate, share discovered (what has no share comes first), method, tracer and seed."""
     rank = {method: i for i, method in enumerate(in_order(cells["method"]))}
-    keys = cells.assign(place=cells["method"].map(rank), known=cells["share"].fillna(-1.0))
-    order = keys.sort_values([*PLACE, "rate", "known", "discovered", "place", "seed"]).index
+    tracers = {tracing: i for i, tracing in enumerate(tracers_in_order(cells["tracing"]))}
+    keys = cells.assign(
+        known=cells["share"].fillna(-1.0),
+        place=cells["method"].map(rank),
+        tracer=cells["tracing"].map(tracers),
+    )
+    by = [*PLACE, "rate", "known", "discovered", "place", "tracer", "seed"]
+    order = keys.sort_values(by).index
     return cells.loc[order].reset_index(drop=True)
 
 
 def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     """Per group and measure its mean over seeds, `_half` width of the interval and `_n`."""
-    rows = []
+    rows, measured = [], measures(cells)
     for group, members in cells.groupby(GROUP, sort=False, dropna=False):
         row = dict(zip(GROUP, group, strict=True)) | {"share": members["share"].iloc[0]}
-        for measure in measures():
+        for measure in measured:
             row[measure], row[f"{measure}_half"], row[f"{measure}_n"] = interval(members[measure])
         row["runs"] = len(members)
         row["attack_not_learned"] = int(unlearnable(members).sum())
@@ -66,15 +89,14 @@ def aggregate(cells: pd.DataFrame) -> pd.DataFrame:
     """Per method the unweighted mean over (data set, net, rate, discovered): the papers' aggregate.
 
     A cell is first averaged over its seeds. `_half`: 95 % over seeds of each seed's own aggregate,
-    NaN unless every seed did the same cells.
+    NaN unless every seed did the same cells. A method with a tracer is one by itself.
     """
-    rows = []
-    for (poison, setting, method), members in cells.groupby(
-        ["poison", "setting", "method"], sort=False
-    ):
+    rows, measured = [], measures(cells)
+    names = ["poison", "setting", "tracing", "method"]
+    for group, members in cells.groupby(names, sort=False):
         where = ["dataset", "model", "rate", "discovered"]
-        row = {"poison": poison, "setting": setting, "method": method}
-        for measure in measures():
+        row: dict[str, Any] = dict(zip(names, group, strict=True))
+        for measure in measured:
             known = members.groupby([*where, "seed"], dropna=False)[measure].mean()
             grid = known.unstack("seed").dropna(how="all")
             row[measure] = float(grid.mean(axis=1).mean()) if len(grid) else math.nan

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import pandas as pd
 
 from antidote.engine.cell import GROUPS
 from antidote.metrics.table import Metric, shown
-from antidote.report.words import look, missing, rate, word
+from antidote.report.benchmark.summary import had, traced
+from antidote.report.words import look, missing, rate, tracer, word
 
 VALUES = ["setting", "method", "rate", "share", "discovered", "width", "seed"]
 ORIGIN = ["command", "commit", "id", "run_id"]
@@ -24,8 +25,13 @@ SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
 
 
 def cells_csv(cells: pd.DataFrame) -> str:
-    measured = [metric.name for metric in shown("cells")]
-    return csv(cells, ["config_hash", *GROUPS, *VALUES, *measured, *ORIGIN])
+    measured = [metric.name for metric in shown("cells", had(cells))]
+    groups = [group for group in GROUPS if group != "tracing" or traced(cells)]
+    return csv(cells, ["config_hash", *groups, *VALUES, *measured, *ORIGIN])
+
+
+def means_csv(means: pd.DataFrame) -> str:
+    return csv(means if traced(means) else means.drop(columns="tracing"))
 
 
 def csv(table: pd.DataFrame, columns: Sequence[str] | None = None) -> str:
@@ -43,14 +49,20 @@ def figure(row: pd.Series, metric: Metric) -> str:
 
 
 def figures(row: pd.Series) -> list[str]:
-    return [figure(row, metric) for metric in shown("latex")]
+    return [figure(row, metric) for metric in shown("latex", row.index)]
+
+
+def defence(row: pd.Series, told: bool) -> list[str]:
+    """The method, and the tracer if it is `told`."""
+    return [safe(look(row["method"])["label"]), *[safe(tracer(row["tracing"])["label"])] * told]
 
 
 def methods_tex(methods: pd.DataFrame) -> str:
+    told = traced(methods)
     lines = [
         [
             safe(", ".join(filter(None, (word(row["poison"]), row["setting"])))),
-            safe(look(row["method"])["label"]),
+            *defence(row, told),
             *figures(row),
             str(row["cells"]),
         ]
@@ -60,10 +72,11 @@ def methods_tex(methods: pd.DataFrame) -> str:
         "Unweighted means over (data set, net, poison rate, discovery); each cell is a mean over "
         r"seeds. Shares in \%, losses in points; $\pm$ 95 \% over seeds (Student t)."
     )
-    return latex(["poison", "method"], lines, about, "cells")
+    return latex(["poison", "method", *["tracing"] * told], lines, about, "cells", list(methods))
 
 
 def summary_tex(summary: pd.DataFrame) -> str:
+    told = traced(summary)
     lines = [
         [
             safe(
@@ -73,7 +86,7 @@ def summary_tex(summary: pd.DataFrame) -> str:
             ),
             safe(rate(row["rate"])),
             safe(word(row["discovered"])),
-            safe(look(row["method"])["label"]),
+            *defence(row, told),
             *figures(row),
             str(row["runs"]),
         ]
@@ -83,13 +96,21 @@ def summary_tex(summary: pd.DataFrame) -> str:
         r"Means over seeds, $\pm$ 95 \% (Student t; none for one seed). "
         r"Shares in \%, losses in points."
     )
-    return latex(["place", "poisoned", "discovered", "method"], lines, about, "n")
+    texts = ["place", "poisoned", "discovered", "method", *["tracing"] * told]
+    return latex(texts, lines, about, "n", list(summary))
 
 
-def latex(texts: Sequence[str], lines: Sequence[Sequence[str]], about: str, count: str) -> str:
+def latex(
+    texts: Sequence[str],
+    lines: Sequence[Sequence[str]],
+    about: str,
+    count: str,
+    measured: Container[str],
+) -> str:
     """A longtable, which may break over pages: texts flush left, figures, then a count."""
-    measured = [safe(f"{metric.label} {metric.arrow}".strip()) for metric in shown("latex")]
-    heads = [*texts, *measured, count]
+    metrics = shown("latex", measured)
+    measures = [safe(f"{metric.label} {metric.arrow}".strip()) for metric in metrics]
+    heads = [*texts, *measures, count]
     columns = "l" * len(texts) + "r" * (len(heads) - len(texts))
     body = "\n".join(" & ".join(line) + r" \\" for line in lines)
     return "\n".join(

@@ -10,6 +10,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from antidote.engine.labels import tracer
 from antidote.metrics.table import Metric, shown, table
 from antidote.report.terminal import percent, plain, tell
 from antidote.report.words import missing, short
@@ -24,9 +25,11 @@ def show_result(record: Record) -> None:
 
 def result_table(record: Record) -> Table:
     """Before and after, what healed, what the search took, seconds."""
-    counts = f"{record['n_poisoned']} poisoned, {record['n_known']} known"
-    title = f"{record['dataset']}, {record['poison']}: {counts}\n{record['unlearning']}"
-    made = Table(title=plain(title), title_justify="left")
+    counts = f"{record['n_poisoned']} poisoned, {record['n_known']} known{traced(record)}"
+    head = f"{record['dataset']}, {record['poison']}: {counts}"
+    whole = None if tracer(record) is None else len(head)  # a title is folded at a table's width
+    title = plain(f"{head}\n{record['unlearning']}")
+    made = Table(title=title, title_justify="left", min_width=whole)
     for column in ("", "before", "after"):
         made.add_column(column, justify="left" if not column else "right", no_wrap=True)
     metrics = [m for m in in_order(shown("run")) if told(record, m.name) is not None]
@@ -43,6 +46,14 @@ def result_table(record: Record) -> Table:
     return made
 
 
+def traced(record: Record) -> str:
+    """What a tracer added to the known."""
+    option, rows = tracer(record), record.get("tracing/rows")
+    if option is None:
+        return ""
+    return f", {rows} traced by {option}" if rows else f", {option} traced nothing"
+
+
 def in_order(metrics: Sequence[Metric]) -> list[Metric]:
     """What is measured before and after comes first, seconds last."""
     return sorted(metrics, key=lambda m: ("states", "results", "seconds").index(kind(m)))
@@ -57,8 +68,10 @@ def kind(metric: Metric) -> str:
 def told(record: Record, name: str) -> Any:
     """A figure by its flat name: seconds_fit is record["seconds"]["fit"]. "-" if it has no meaning.
 
-    None if the record does not have it at all.
+    None if the record does not have it at all, or nothing traced and it is of tracing.
     """
+    if tracer(record) is None and (name.startswith("tracing/") or name == "seconds_trace"):
+        return None
     if name in record:
         return "-" if record[name] is None else record[name]
     group, _, inner = name.partition("_")
@@ -111,7 +124,8 @@ def show_sweep(rows: Sequence[Record], folder: str | Path) -> None:
 def sweep_table(rows: Sequence[Record]) -> Table:
     settings = [dict(map(parted, row["overrides"])) for row in rows]
     keys = sorted({k for s in settings for k in s if len({t.get(k) for t in settings}) > 1})
-    metrics = in_order(shown("sweep"))
+    had = {m.name for m in shown("sweep") for row in rows if is_number(told(row, m.name))}
+    metrics = in_order(shown("sweep", had))
     made = Table(
         title="Jobs; figures in %", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
@@ -129,9 +143,11 @@ def sweep_table(rows: Sequence[Record]) -> Table:
 
 def percent_of(value: Any) -> str:
     """As in a column that is in percent."""
-    if value is None or isinstance(value, str) or missing(value):
-        return "-"
-    return f"{100 * value:.1f}"
+    return f"{100 * value:.1f}" if is_number(value) else "-"
+
+
+def is_number(value: Any) -> bool:
+    return not (value is None or isinstance(value, str) or missing(value))
 
 
 def parted(override: str) -> tuple[str, str]:

@@ -1,4 +1,7 @@
-"""What a net makes of rows inside: the inputs of its layers, for all rows of a loader."""
+"""What a net makes of rows inside: the inputs of its layers, for all rows of a loader.
+
+Imports torch only.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from antidote.core import BadInput, Loader, evaluating, require
+from antidote.core.checks import BadInput, require
+from antidote.core.data import Loader
+from antidote.core.net import evaluating
 from antidote.core.precision import float32
 
 IN_MEMORY = 2**30  # bytes of features; what is larger lies in a file that is mapped
@@ -26,7 +32,7 @@ def head(net: nn.Module, layer: str | None) -> str:
     if layer is not None:
         require(
             layer in modules,
-            f"tracing.layer={layer} is no layer of {type(net).__name__}; it has "
+            f"layer={layer} is no layer of {type(net).__name__}; it has "
             f"{', '.join(names(net)[-8:]) or 'none that is linear or a convolution'}",
         )
         return layer
@@ -34,14 +40,14 @@ def head(net: nn.Module, layer: str | None) -> str:
     require(
         bool(linear),
         f"{type(net).__name__} has no linear layer that gives its answers; name a layer whose "
-        "input tells samples apart with tracing.layer=..., one of "
+        "input tells samples apart with layer=..., one of "
         f"{', '.join(names(net)[-8:]) or 'its modules'}",
     )
     answers = [n for n in linear if side(modules[n]) == side(modules[linear[-1]])]
     require(
         len(answers) == 1,
         f"{type(net).__name__} has {len(answers)} linear layers that could give its answers: "
-        f"{', '.join(answers)}; name one with tracing.layer=...",
+        f"{', '.join(answers)}; name one with layer=...",
     )
     return linear[-1]
 
@@ -85,6 +91,30 @@ def watched(net: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tensor]
 
 
 @torch.no_grad()
+def used(net: nn.Module, loader: Loader, layers: Sequence[str]) -> list[str]:
+    """Those of the layers that take part when the net answers, seen on two rows."""
+    with evaluating(net), watched(net, layers) as seen:
+        for x, _ in loader.with_(rows=loader.rows[:2]):
+            net(x)
+    return [name for name in layers if name in seen]
+
+
+def inputs(loader: Loader, most: int = 1024) -> Tensor | None:
+    """What the net is given, (n, d) with d at most `most`: images, halved until they fit.
+
+    None for what is no image.
+    """
+    found = []
+    for x, _ in loader:
+        if x.dim() != 4 or not x.is_floating_point():
+            return None
+        while x[0].numel() > most and min(x.shape[2:]) > 1:
+            x = F.avg_pool2d(x, 2)
+        found.append(x.flatten(1).float().cpu())
+    return torch.cat(found)
+
+
+@torch.no_grad()
 def features(
     net: nn.Module, loader: Loader, layers: Sequence[str], in_memory: int = IN_MEMORY
 ) -> dict[str, Tensor]:
@@ -110,7 +140,7 @@ def features(
 def read(seen: dict[str, Tensor], layers: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
     for name in layers:
         if name not in seen:
-            raise BadInput(f"tracing.layer={name} is not used when the net answers; name another")
+            raise BadInput(f"layer={name} is not used when the net answers; name another")
         yield name, seen[name]
 
 

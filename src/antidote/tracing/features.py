@@ -1,0 +1,178 @@
+"""The poison that looks like the known samples to the net, label by label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from antidote.core import Loader, Split, Traced, Tracer, Victim, derive, require
+from antidote.core.hidden import features, inputs, names, used
+from antidote.tracing.mixture import tail
+from antidote.tracing.search import QUANTILES, Group, Layer, Search, parts
+
+MOST = 8  # layers looked at, spread over the net
+TRIED = 4  # known samples tried one by one where together they lead nowhere
+INPUT = "input"
+
+
+class Features(Tracer):
+    """Finds the rows that stand apart from their label's others as the known samples do.
+
+    For each label that known samples bear, the other rows of that label are the candidates. Looked
+    at are the inputs of the net's layers and the images themselves; the group that counts stands
+    apart by at least `distance` deviations (`Search`). Where none does nothing is traced: any class
+    has sub-groups, but none so far away. Known samples that lead nowhere together are tried one by
+    one, so that innocent ones among them do no harm. With `other_labels`, the direction that was
+    found is tried under the labels that no known sample bears, each centred on itself. `layer`:
+    the only one to look at; None for all.
+    """
+
+    def __init__(self, distance: float, other_labels: bool, layer: str | None, seed: int) -> None:
+        require(
+            distance > 0,
+            f"tracing.distance={distance} must be positive; sub-groups of a class reach about 7",
+        )
+        self.distance, self.other_labels = distance, other_labels
+        self.layer, self.seed = layer, seed
+
+    def check(self, net: nn.Module) -> None:
+        chosen(net, self.layer)
+
+    def trace(self, victim: Victim, split: Split) -> Traced:
+        kept, n = split.retain.rows, split.retain.count
+        rows = torch.cat([kept, split.forget.rows])
+        y = torch.cat([labels(split.retain), labels(split.forget)])
+        known = torch.arange(len(rows)) >= n
+        if not self.other_labels:
+            rows, y, known = (t[torch.isin(y, y[known])] for t in (rows, y, known))
+        sight = Sight(victim.net, split.retain.with_(rows=rows, augment=None), self.layer)
+        found = Findings(len(rows), self.distance)
+        for label in y[known].unique().tolist():
+            here = (y == label).nonzero().squeeze(1)
+            layers = sight.layers(here, parts(known[here], derive(self.seed, f"label {label}")))
+            found.add(label, here, known[here], layers)
+        for label in y.unique().tolist() if self.other_labels and found.directions else ():
+            if label not in y[known]:
+                here = (y == label).nonzero().squeeze(1)
+                nobody = torch.zeros(len(here), dtype=torch.bool)
+                layers = sight.layers(here, parts(nobody, derive(self.seed, f"label {label}")))
+                found.follow(label, here, layers)
+        scores = torch.full((n,), torch.nan, dtype=torch.float64)
+        place = torch.isin(kept.cpu(), rows[~known].cpu())
+        scores[place] = found.scores[~known]
+        return Traced(rows[found.rows & ~known], scores, found.evidence())
+
+
+class Sight:
+    """What can be looked at of the rows of a loader: one forward of each."""
+
+    def __init__(self, net: nn.Module, loader: Loader, layer: str | None) -> None:
+        spread = used(net, loader, chosen(net, layer))
+        self.features = features(net, loader, spread)
+        image = None if layer else inputs(loader)
+        if image is not None:
+            self.features[INPUT] = image
+
+    def layers(self, rows: Tensor, part: Tensor) -> dict[str, Layer]:
+        return {name: Layer(H[rows], part) for name, H in self.features.items()}
+
+
+def chosen(net: nn.Module, layer: str | None) -> list[str]:
+    """`layer`, or some of the net's layers with weights, the last one among them."""
+    found = names(net)
+    if layer is not None:
+        require(
+            layer in dict(net.named_modules()),
+            f"tracing.layer={layer} is no layer of {type(net).__name__}; "
+            f"it has {', '.join(found[-8:]) or 'none with weights'}",
+        )
+        return [layer]
+    require(
+        bool(found),
+        f"{type(net).__name__} has no linear layer and no convolution whose input could be looked "
+        "at; name a module of it with tracing.layer=...",
+    )
+    # the first one's input is the image
+    inner = found[1:] or found
+    step = max(1, (len(inner) - 1) / (MOST - 1))
+    return [inner[round(len(inner) - 1 - i * step)] for i in range(min(MOST, len(inner)))][::-1]
+
+
+class Findings:
+    """What was found under each label, in the order of the rows looked at."""
+
+    def __init__(self, n: int, distance: float) -> None:
+        self.rows, self.distance, self.apart = torch.zeros(n, dtype=torch.bool), distance, 0
+        self.scores = torch.full((n,), torch.nan, dtype=torch.float64)
+        self.groups: dict[int, Group] = {}
+        self.directions: list[tuple[str, Tensor]] = []
+
+    def add(self, label: int, here: Tensor, known: Tensor, layers: Mapping[str, Layer]) -> None:
+        """A label that known samples bear."""
+        group = Search(layers, known, self.distance).run()
+        if known.sum() > 1 and not self.stands(group):
+            for one in known.nonzero().squeeze(1)[:TRIED].tolist():
+                alone = torch.zeros_like(known)
+                alone[one] = True
+                lead = Search(layers, alone, self.distance, nearest=()).run()
+                if lead is not None and self.stands(lead):
+                    group = lead
+                    break
+        self.keep(label, here, group)
+        if group is not None and self.stands(group):
+            self.apart += int((known & ~group.tail.rows).sum())
+            direction = layers[group.layer].along(group.tail.rows | known)
+            self.directions.append((group.layer, direction))
+        else:
+            self.apart += int(known.sum())
+
+    def follow(self, label: int, here: Tensor, layers: Mapping[str, Layer]) -> None:
+        """A label that no known sample bears: is there a group in a direction found before?"""
+        for name, direction in self.directions:
+            scores = layers[name].H @ direction
+            q = scores.quantile(torch.tensor(QUANTILES, dtype=scores.dtype))
+            first = tail(scores, q)
+            # half of the distance: the direction is another label's
+            if first.apart(self.distance / 2):
+                nobody = torch.zeros_like(first.rows)
+                group = Search(layers, nobody, self.distance).run(first.rows)
+                if self.stands(group):
+                    self.keep(label, here, group)
+                    return
+
+    def stands(self, group: Group | None) -> bool:
+        return group is not None and group.tail.apart(self.distance)
+
+    def keep(self, label: int, here: Tensor, group: Group | None) -> None:
+        if group is None:
+            return
+        self.groups[label] = group
+        self.scores[here] = group.scores
+        if self.stands(group):
+            self.rows[here] = group.tail.rows
+
+    def evidence(self) -> dict[str, float]:
+        """`labels` with a group; `known_apart`: known samples that are in none.
+
+        `distance`, `sure` and `gain` of the group that stands out most, and those of each label.
+        """
+        told = {
+            f"label_{label}_{name}": float(value)
+            for label, group in self.groups.items()
+            for name, value in (
+                ("distance", group.tail.distance),
+                ("rows", group.tail.rows.sum()),
+            )
+        }
+        best = max((g.tail for g in self.groups.values()), key=lambda t: t.distance, default=None)
+        if best is not None:
+            told |= {"distance": best.distance, "sure": best.sure, "gain": best.gain}
+        there = sum(map(self.stands, self.groups.values()))
+        return {"labels": float(there), "known_apart": float(self.apart), **told}
+
+
+def labels(loader: Loader) -> Tensor:
+    """(n,) as stored, on the CPU."""
+    return torch.cat([y for _, y in loader.with_(augment=None, view=None)]).cpu()

@@ -1,0 +1,166 @@
+"""What the true labels of poisoned rows might be."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from antidote.core import History, Loader, Method, Split, Victim, Work, evaluating
+from antidote.core.hidden import features, head
+from antidote.core.precision import float32
+from antidote.unlearning.trigger import Triggers, labels
+
+
+@dataclass(frozen=True)
+class Guess:
+    """`p` (m, K): probabilities of the classes, rows as in the forget set; NaN: no guess.
+
+    `history`: what the guessing took.
+    """
+
+    p: Tensor
+    history: History = field(default_factory=History)
+
+    def trust(self, usual: Tensor) -> dict[str, float]:
+        """Signs of good guesses: `confidence`, and how far they lie from the classes' `usual` (K,)
+        shares, in total variation.
+
+        Guesses that crowd in few classes, without confidence, are no guesses.
+        """
+        p = self.p[self.p.isfinite().all(1)]
+        if not len(p):
+            return {"confidence": 0.0, "crowding": 1.0}
+        shares = torch.bincount(p.argmax(1), minlength=p.shape[1]) / len(p)
+        crowding = 0.5 * (shares - usual.to(shares)).abs().sum()
+        return {"confidence": p.amax(1).mean().item(), "crowding": crowding.item()}
+
+
+class Guesser(ABC):
+    """From the split alone to labels of its forget set."""
+
+    def check(self, net: nn.Module) -> None:  # noqa: B027, most take every net
+        """Raises `BadInput` if it cannot take this net."""
+
+    def work(self) -> Iterable[Work]:
+        """The pieces of work that are there in any case."""
+        return ()
+
+    @abstractmethod
+    def __call__(self, victim: Victim, split: Split, triggers: Triggers) -> Guess: ...
+
+
+@torch.no_grad()
+def probabilities(
+    net: nn.Module, loader: Loader, through: Callable[[Tensor], Tensor] = lambda x: x
+) -> Tensor:
+    """(n, K) of rows as stored, in evaluation mode and float32."""
+    with evaluating(net), float32(next(net.parameters()).device):
+        return torch.cat(
+            [net(through(x)).softmax(1).float() for x, _ in loader.with_(augment=None)]
+        )
+
+
+class Removal(Guesser):
+    """What the victim answers to the rows with the trigger taken out of their pixels.
+
+    No guess for rows on which no trigger is to be seen.
+    """
+
+    def __call__(self, victim: Victim, split: Split, triggers: Triggers) -> Guess:
+        forget = split.forget
+        y = labels(forget)
+        p = torch.empty(0)
+        for label, trigger in triggers.of.items():
+            mine = (y == label).nonzero().squeeze(1)
+            part = forget.with_(rows=forget.rows[mine])
+            found = probabilities(victim.net, part, trigger.removed)
+            p = p if len(p) else found.new_full((len(y), found.shape[1]), torch.nan)
+            if trigger.there:
+                p[mine] = found
+        return Guess(p)
+
+
+class Projection(Guesser):
+    """What the victim answers with the poison's direction taken out of its last features.
+
+    u = unit vector of (mean feature of the forget set - m), m the mean of the retained rows;
+    h <- h - ((h - m) . u) u. `layer`: the one that answers; None for the last linear one.
+    """
+
+    def __init__(self, layer: str | None) -> None:
+        self.layer = layer
+
+    def check(self, net: nn.Module) -> None:
+        head(net, self.layer)
+
+    @torch.no_grad()
+    def __call__(self, victim: Victim, split: Split, triggers: Triggers) -> Guess:
+        name = head(victim.net, self.layer)
+        last = victim.net.get_submodule(name)
+        h, m = (
+            features(victim.net, part.with_(augment=None), [name])[name]
+            for part in (split.forget, split.retain)
+        )
+        m = m.mean(0)
+        u = F.normalize(h.mean(0) - m, dim=0)
+        h = h - ((h - m) @ u)[:, None] * u
+        home = next(last.parameters()).device
+        return Guess(last(h.to(home)).softmax(1))
+
+
+class ByMethod(Guesser):
+    """What a net answers that `method` has made: a fresh one, or an edited one."""
+
+    def __init__(self, method: Method) -> None:
+        self.method = method
+
+    def check(self, net: nn.Module) -> None:
+        self.method.check(net)
+
+    def work(self) -> Iterable[Work]:
+        return self.method.work()
+
+    def __call__(self, victim: Victim, split: Split, triggers: Triggers) -> Guess:
+        other = Victim(copy.deepcopy(victim.net), victim.fresh, victim.precision)
+        history = self.method.unlearn(other, split)
+        return Guess(probabilities(other.net, split.forget), history)
+
+
+class FirstTrusted(Guesser):
+    """The first of `guessers`, in order of cost, whose guesses look right; else the last.
+
+    They do where they are at least so `confident` in the mean, and crowd in few classes by no more
+    than `crowding` (total variation from the classes' shares among the retained rows).
+    """
+
+    def __init__(self, guessers: Mapping[str, Guesser], confident: float, crowding: float) -> None:
+        self.guessers, self.confident, self.crowding = dict(guessers), confident, crowding
+
+    def check(self, net: nn.Module) -> None:
+        for guesser in self.guessers.values():
+            guesser.check(net)
+
+    def __call__(self, victim: Victim, split: Split, triggers: Triggers) -> Guess:
+        history, p = History(), torch.empty(0)
+        usual = shares(split.retain)
+        for place, guesser in enumerate(self.guessers.values()):
+            guess = guesser(victim, split, triggers)
+            history = history + guess.history
+            trust = guess.trust(usual[: guess.p.shape[1]])
+            good = trust["confidence"] >= self.confident and trust["crowding"] <= self.crowding
+            if good or place == len(self.guessers) - 1:
+                p = guess.p
+                break
+        return Guess(p, history)
+
+
+def shares(loader: Loader) -> Tensor:
+    """(K,) of the labels as stored."""
+    y = labels(loader)
+    return torch.bincount(y) / len(y)

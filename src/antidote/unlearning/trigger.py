@@ -1,0 +1,152 @@
+"""What a trigger looks like, worked out from the rows that bear it.
+
+A fixed trigger, whatever it is, changes each pixel in the same way in all rows that bear it. The
+first two moments of a pixel over those rows (m_t, s_t) and over rows without it (m_r, s_r) give
+back that way: x -> m_t + s (x - m_r), s = s_t / s_r. An opaque patch has s = 0, a pattern of
+opacity a has s = 1 - a, a wave that is added has s = 1. No net is asked, and nothing is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from antidote.core import Loader, Split
+
+LEAST = 0.3  # of a pixel that must shine through, to be worked out again
+CHANCE = 2.0  # mean squares that a change must have, in those of chance
+FINER = 1.25  # so much larger may the changes of single labels be
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of `n` rows: their mean and mean square, pixel by pixel, float64."""
+
+    n: float
+    mean: Tensor
+    square: Tensor
+
+    @property
+    def variance(self) -> Tensor:
+        return (self.square - self.mean**2).clamp(min=0)
+
+    @staticmethod
+    def of(loader: Loader) -> Moments:
+        """Of rows as stored."""
+        total, square = torch.zeros(()), torch.zeros(())
+        for x, _ in loader.with_(augment=None):
+            x = x.double()
+            total, square = total + x.sum(0), square + (x**2).sum(0)
+        return Moments(loader.count, total / loader.count, square / loader.count)
+
+    @staticmethod
+    def mixed(parts: Sequence[Moments], weights: Tensor) -> Moments:
+        w = (weights / weights.sum()).tolist()
+        pairs = list(zip(w, parts, strict=True))
+        mean, square = sum(w * p.mean for w, p in pairs), sum(w * p.square for w, p in pairs)
+        return Moments(sum(p.n for p in parts), mean, square)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """What the rows of some labels bear: `marked` with it, `plain` what they would be without.
+
+    `true`: whether those rows bear their true labels, so far as their pixels tell.
+    """
+
+    marked: Moments
+    plain: Moments
+    true: bool
+
+    @property
+    def change(self) -> Tensor:
+        return self.marked.mean - self.plain.mean
+
+    @property
+    def chance(self) -> Tensor:
+        """Variance of `change` if there were no trigger."""
+        return self.plain.variance / self.marked.n
+
+    @property
+    def size(self) -> float:
+        """Mean change of a pixel beyond chance."""
+        return (self.change.abs() - 2 * self.chance.sqrt()).clamp(min=0).mean().item()
+
+    @property
+    def there(self) -> bool:
+        """Whether the change is more than such rows differ by anyway."""
+        return bool((self.change**2).mean() > CHANCE * self.chance.mean())
+
+    @property
+    def bears_truth(self) -> bool:
+        """Whether a trigger is to be seen on rows under their true labels."""
+        return self.there and self.true
+
+    @property
+    def s(self) -> Tensor:
+        """(C, H, W) in 0..1, how much of a pixel shines through."""
+        plain = self.plain.variance.sqrt()
+        ratio = self.marked.variance.sqrt() / plain.clamp(min=1e-3)
+        return torch.where(plain > 1e-3, ratio, 1.0).clamp(0, 1)
+
+    def stamp(self, x: Tensor) -> Tensor:
+        """Rows (n, C, H, W) in 0..1 as they would bear it."""
+        m_t, m_r, s = (t.to(x) for t in (self.marked.mean, self.plain.mean, self.s))
+        return (m_t + s * (x - m_r)).clamp(0, 1)
+
+    def removed(self, x: Tensor) -> Tensor:
+        """Rows without it; a pixel that it hides is what it is in the mean."""
+        m_t, m_r, s = (t.to(x) for t in (self.marked.mean, self.plain.mean, self.s))
+        below = torch.where(s > LEAST, (x - m_t) / s.clamp(min=LEAST), 0)
+        return (m_r + below).clamp(0, 1)
+
+
+class Triggers:
+    """The triggers of the forget set, by the label they come with; one for all where that is less.
+
+    `of` {label: trigger}. Two accounts are held against each other for each: the rows are of all
+    classes as the retained rows are, or of the classes that their labels say (a clean-label
+    attack). The one that has to change less is taken: rows of other classes differ by far more than
+    by a trigger.
+    """
+
+    def __init__(self, split: Split) -> None:
+        classes = {c: Moments.of(part) for c, part in by_label(split.retain).items()}
+        own = by_label(split.forget)
+        said = torch.tensor([float(own[c].count if c in own else 0) for c in classes])
+        whole = self.likeliest(Moments.of(split.forget), classes, said)
+        each = {
+            c: self.likeliest(
+                Moments.of(part), classes, torch.tensor([float(k == c) for k in classes])
+            )
+            for c, part in own.items()
+        }
+        total = sum(t.marked.n for t in each.values())
+        single = sum(t.size * t.marked.n for t in each.values()) / total
+        apart = len(each) > 1 and single <= FINER * whole.size
+        self.of = each if apart else dict.fromkeys(each, whole)
+
+    def likeliest(self, marked: Moments, classes: dict[int, Moments], said: Tensor) -> Trigger:
+        parts = list(classes.values())
+        usual = torch.tensor([part.n for part in parts])
+        accounts = [Trigger(marked, Moments.mixed(parts, usual), False)]
+        if said.sum() > 0:  # a label may have no retained rows at all
+            accounts.append(Trigger(marked, Moments.mixed(parts, said), True))
+        return min(accounts, key=lambda t: t.change.abs().mean().item())
+
+    def there(self) -> list[Trigger]:
+        """Those that can be seen, each once."""
+        return [t for t in {id(t): t for t in self.of.values()}.values() if t.there]
+
+
+def labels(loader: Loader) -> Tensor:
+    """(n,) as stored."""
+    return torch.cat([y for _, y in loader.with_(augment=None, view=None)])
+
+
+def by_label(loader: Loader) -> dict[int, Loader]:
+    y = labels(loader)
+    return {c: loader.with_(rows=loader.rows[y == c]) for c in y.unique().tolist()}
