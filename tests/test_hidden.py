@@ -82,7 +82,7 @@ def test_a_net_without_a_linear_layer_has_no_head():
 
 
 def test_of_two_heads_one_has_to_be_named():
-    with pytest.raises(BadInput, match="has 2 linear layers .* answers: 0, 1; name one"):
+    with pytest.raises(BadInput, match=r"has 2 linear layers .* answers: 0, 1; name one"):
         head(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)), None)
 
 

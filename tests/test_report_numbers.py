@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antidote.engine.labels import run_name
 from antidote.metrics.table import UNITS, shown
 from antidote.metrics.table import table as metrics
 from antidote.report.benchmark import papers, tables
@@ -423,3 +424,12 @@ def test_a_tracer_that_found_nothing_has_a_recall_and_no_precision():
     ((lines),) = panel.values()
     assert lines["recall"] == [0.0]
     assert math.isnan(lines["precision"][0])
+
+
+def test_a_run_is_called_by_its_tracer():
+    settings = {"seed": 0, "poison": {"rate": 0.01}, "discovery": {"share": 0.1}}
+    choices = {"unlearning": "relabel", "discovery": "10pct", "poison": "badnets", "dataset": "d"}
+    assert run_name(settings, choices) == "relabel 10 % badnets 1 % d seed 0"
+    assert run_name(settings, choices | {"tracing": "none"}) == run_name(settings, choices)
+    traced = run_name(settings, choices | {"tracing": "features"})
+    assert traced == "relabel traced by features 10 % badnets 1 % d seed 0"

@@ -113,7 +113,7 @@ def test_a_sweeps_table_tells_of_tracing_where_anything_traced(capsys):
     show_sweep(some, "folder")
     said = lines(capsys)
     heads = ["clean", "attack", "healed", "lost"]
-    assert ["job", "status", *heads, "recall", "precision"] in said
+    assert ["job", "status", *heads, "recall", "prec."] in said
     assert ["0", "ok", "89.0", "10.0", "90.0", "1.0", "90.0", "95.0"] in said
     assert ["1", "ok", "89.0", "10.0", "90.0", "1.0", "-", "-"] in said
     show_sweep(some[1:], "folder")

@@ -85,7 +85,7 @@ class Relabel(Method):
         poison = replace(split, forget=split.forget.with_(rows=split.forget.rows[wrong]))
         history = History()
         for round in range(self.rounds):
-            guess = Guess(torch.empty(0))
+            guess = Guess(torch.empty(0, 0))
             if self.share and wrong.any():
                 anew = round > 0
                 guess = (
