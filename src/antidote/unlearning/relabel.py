@@ -186,7 +186,7 @@ class Mixed:
         return len(self.retain)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        weights = torch.tensor([t.marked.n for t in self.triggers])
+        weights = torch.tensor([float(t.marked.n) for t in self.triggers])
         coin = generator(self.seed, "trigger")
         for x, y in self.retain:
             if self.stamps:
