@@ -200,6 +200,17 @@ class Loader:
         """Number of samples in one pass."""
         return len(self.rows)
 
+    @property
+    def labels(self) -> Tensor:
+        """(n,) of its rows, as stored and in their order, whatever the batches' is."""
+        return self.samples.y[self.rows]
+
+    def labelled(self, y: Tensor) -> Loader:
+        """The same rows under labels `y` (n,)."""
+        labels = self.samples.y.clone()
+        labels[self.rows] = y.to(labels)
+        return self.with_(samples=Samples(self.samples.x, labels))
+
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         coin = generator(self.seed, f"pass {self._passes[0]}")
         self._passes[0] += 1

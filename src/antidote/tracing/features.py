@@ -43,7 +43,7 @@ class Features(Tracer):
     def trace(self, victim: Victim, split: Split) -> Traced:
         kept, n = split.retain.rows, split.retain.count
         rows = torch.cat([kept, split.forget.rows])
-        y = torch.cat([labels(split.retain), labels(split.forget)])
+        y = torch.cat([split.retain.labels, split.forget.labels]).cpu()
         known = torch.arange(len(rows)) >= n
         if not self.other_labels:
             rows, y, known = (t[torch.isin(y, y[known])] for t in (rows, y, known))
@@ -69,7 +69,7 @@ class Sight:
     """What can be looked at of the rows of a loader: one forward of each."""
 
     def __init__(self, net: nn.Module, loader: Loader, layer: str | None) -> None:
-        spread = used(net, loader, chosen(net, layer))
+        spread = [layer] if layer else used(net, loader, chosen(net, None))
         self.features = features(net, loader, spread)
         image = None if layer else inputs(loader)
         if image is not None:
@@ -171,8 +171,3 @@ class Findings:
             told |= {"distance": best.distance, "sure": best.sure, "gain": best.gain}
         there = sum(map(self.stands, self.groups.values()))
         return {"labels": float(there), "known_apart": float(self.apart), **told}
-
-
-def labels(loader: Loader) -> Tensor:
-    """(n,) as stored, on the CPU."""
-    return torch.cat([y for _, y in loader.with_(augment=None, view=None)]).cpu()

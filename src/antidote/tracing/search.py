@@ -81,7 +81,8 @@ class Search:
         for layer, scores in near.items():
             for n in self.nearest:
                 rows = self.known.clone()
-                rows[scores.topk(min(n + int(self.known.sum()), len(scores) // 4)).indices] = True
+                _, nearest = scores.topk(min(n + int(self.known.sum()), len(scores) // 4))
+                rows[nearest] = True
                 self.sharpen(layer, rows)
 
     def sharpen(self, layer: str, rows: Tensor) -> None:
@@ -145,7 +146,7 @@ class Layer:
 
     def __init__(self, H: Tensor, part: Tensor) -> None:
         H = H.double()
-        spread = H.std(0)
+        spread = H.std(0, correction=0)
         self.H = (H - H.mean(0)) / spread.clamp(min=1e-6 * spread.max() + 1e-12)
         self.rests = [part != k for k in range(FOLDS)]
         self.factors = [factored(self.H[rest]) for rest in self.rests]
@@ -178,7 +179,7 @@ class Layer:
 def factored(H: Tensor) -> Tensor:
     """Cholesky factor of S_t + a I, a being `SHRINK` of the mean variance."""
     X = H - H.mean(0)
-    S = X.T @ X / len(X)
+    S = X.T @ X / max(len(X), 1)  # a label may have one row
     S.diagonal().add_(SHRINK * S.diagonal().mean() + 1e-12)
     return torch.linalg.cholesky(S)
 

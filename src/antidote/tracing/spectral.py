@@ -50,9 +50,8 @@ class Spectral(Tracer):
 def seen(net: nn.Module, loader: Loader, layer: str | None) -> tuple[Tensor, Tensor]:
     """(features (n, d), stored labels (n,)) of plain rows, on the CPU."""
     name, plain = head(net, layer), loader.with_(augment=None)
-    labels = torch.cat([y for _, y in plain.with_(view=None)])
     h = finite(features(net, plain, [name])[name], f"the input of the net's layer {name}")
-    return h, labels.cpu()
+    return h, plain.labels.cpu()
 
 
 def projections(h: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from antidote.core import History, Loader, Method, Split, Victim, Work, evaluating
 from antidote.core.hidden import features, head
 from antidote.core.precision import float32
-from antidote.unlearning.trigger import Triggers, labels
+from antidote.unlearning.trigger import Triggers
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Removal(Guesser):
 
     def __call__(self, victim: Victim, split: Split, triggers: Triggers) -> Guess:
         forget = split.forget
-        y = labels(forget)
+        y = forget.labels
         p = torch.empty(0)
         for label, trigger in triggers.of.items():
             mine = (y == label).nonzero().squeeze(1)
@@ -162,5 +162,5 @@ class FirstTrusted(Guesser):
 
 def shares(loader: Loader) -> Tensor:
     """(K,) of the labels as stored."""
-    y = labels(loader)
+    y = loader.labels
     return torch.bincount(y) / len(y)

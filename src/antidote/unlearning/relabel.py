@@ -15,7 +15,6 @@ from antidote.core import (
     History,
     Loader,
     Method,
-    Samples,
     Split,
     Victim,
     Work,
@@ -26,7 +25,7 @@ from antidote.core import (
 from antidote.recipe import Recipe
 from antidote.unlearning.guesses import Guess, Guesser, probabilities, shares
 from antidote.unlearning.trained import Trained
-from antidote.unlearning.trigger import Trigger, Triggers, labels
+from antidote.unlearning.trigger import Trigger, Triggers
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ class Relabel(Method):
 
     def unlearn(self, victim: Victim, split: Split) -> History:
         triggers = Triggers(split)
-        there, y = triggers.there(), labels(split.forget)
+        there, y = triggers.there(), split.forget.labels
         wrong = torch.tensor([not triggers.of[c].bears_truth for c in y.tolist()])
         # of rows under their true labels there is nothing to guess
         poison = replace(split, forget=split.forget.with_(rows=split.forget.rows[wrong]))
@@ -100,9 +99,7 @@ class Relabel(Method):
 
     def taught(self, poison: Loader, guess: Guess, triggers: list[Trigger], round: int) -> Taught:
         rows, y = sure(poison.rows, guess.p, self.confident)
-        samples = Samples(poison.samples.x, poison.samples.y.clone())
-        samples.y[rows] = y.to(samples.y)
-        lesson = poison.with_(samples=samples, rows=rows)
+        lesson = poison.with_(rows=rows).labelled(y)
         share, stamped = self.share * bool(len(rows)), self.stamped
         if not share and not stamped:
             stamped = self.share

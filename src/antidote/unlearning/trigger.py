@@ -142,11 +142,6 @@ class Triggers:
         return [t for t in {id(t): t for t in self.of.values()}.values() if t.there]
 
 
-def labels(loader: Loader) -> Tensor:
-    """(n,) as stored."""
-    return torch.cat([y for _, y in loader.with_(augment=None, view=None)])
-
-
 def by_label(loader: Loader) -> dict[int, Loader]:
-    y = labels(loader)
+    y = loader.labels
     return {c: loader.with_(rows=loader.rows[y == c]) for c in y.unique().tolist()}
