@@ -23,16 +23,16 @@ IN_MEMORY = 2**30  # bytes of features; what is larger lies in a file that is ma
 KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def head(net: nn.Module, layer: str | None) -> str:
+def head(net: nn.Module, layer: str | None, setting: str) -> str:
     """The name of the layer that gives the answers: `layer`, or the net's last linear one.
 
-    Raises `BadInput` if there is none, or more than one that looks like it.
+    Raises `BadInput` if there is none, or more than one that looks like it; `setting` names it.
     """
     modules = dict(net.named_modules())
     if layer is not None:
         require(
             layer in modules,
-            f"layer={layer} is no layer of {type(net).__name__}; it has "
+            f"{setting}={layer} is no layer of {type(net).__name__}; it has "
             f"{', '.join(names(net)[-8:]) or 'none that is linear or a convolution'}",
         )
         return layer
@@ -40,14 +40,14 @@ def head(net: nn.Module, layer: str | None) -> str:
     require(
         bool(linear),
         f"{type(net).__name__} has no linear layer that gives its answers; name a layer whose "
-        "input tells samples apart with layer=..., one of "
+        f"input tells samples apart with {setting}=..., one of "
         f"{', '.join(names(net)[-8:]) or 'its modules'}",
     )
     answers = [n for n in linear if side(modules[n]) == side(modules[linear[-1]])]
     require(
         len(answers) == 1,
         f"{type(net).__name__} has {len(answers)} linear layers that could give its answers: "
-        f"{', '.join(answers)}; name one with layer=...",
+        f"{', '.join(answers)}; name one with {setting}=...",
     )
     return linear[-1]
 

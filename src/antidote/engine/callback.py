@@ -63,6 +63,7 @@ class Outcome:
     traced: Traced
     history: History
     trace_seconds: float
+    trace_saved: float
     unlearn_seconds: float
     evaluate_seconds: float
 
@@ -124,6 +125,7 @@ class Unlearning(L.Callback):
             traced=traced,
             history=history,
             trace_seconds=tracing[0] + spared,
+            trace_saved=spared,
             unlearn_seconds=elapsed[0] + history.saved,
             evaluate_seconds=before[1] + after[1],
         )

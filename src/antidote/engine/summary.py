@@ -27,6 +27,7 @@ def summary(
     history = done.history
     scores = told(poison.verdict(done.before, done.after, ceiling))
     fitted = ["fit"] * (training.restored and training.seconds is not None)
+    traced = ["trace"] * bool(done.trace_saved)
     return {
         "classes": list(data.classes),
         "n_train": len(data.train),
@@ -45,7 +46,7 @@ def summary(
             "unlearn": done.unlearn_seconds,
             "evaluate": done.evaluate_seconds,
         },
-        "cached": [*fitted, *["unlearn"] * bool(history.saved)],
+        "cached": [*fitted, *traced, *["unlearn"] * bool(history.saved)],
         "sample_gradients": done.traced.sample_gradients + history.sample_gradients,
         "search": told(history.search),
         "steps": told(history.steps),

@@ -44,7 +44,7 @@ class ActivationClustering(Tracer):
         self.layer, self.seed = layer, seed
 
     def check(self, net: nn.Module) -> None:
-        head(net, self.layer)
+        head(net, self.layer, "tracing.layer")
 
     def trace(self, victim: Victim, split: Split) -> Traced:
         h, y = seen(victim.net, split.retain, self.layer)

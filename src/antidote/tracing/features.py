@@ -13,8 +13,10 @@ from antidote.tracing.mixture import tail
 from antidote.tracing.search import QUANTILES, Group, Layer, Search, parts
 
 MOST = 8  # layers looked at, spread over the net
+ALONE = 1.5  # of the distance, for a group that only one known sample leads to
 TRIED = 4  # known samples tried one by one where together they lead nowhere
 INPUT = "input"
+ELSEWHERE = 0.75  # of the distance that a group must have, in a direction of another label's
 
 
 class Features(Tracer):
@@ -117,7 +119,7 @@ class Findings:
                 alone = torch.zeros_like(known)
                 alone[one] = True
                 lead = Search(layers, alone, self.distance, nearest=()).run()
-                if lead is not None and self.stands(lead):
+                if lead is not None and lead.tail.apart(ALONE * self.distance):
                     group = lead
                     break
         self.keep(label, here, group)
@@ -134,8 +136,8 @@ class Findings:
             scores = layers[name].H @ direction
             q = scores.quantile(torch.tensor(QUANTILES, dtype=scores.dtype))
             first = tail(scores, q)
-            # half of the distance: the direction is another label's
-            if first.apart(self.distance / 2):
+            # less than the whole distance: the direction is another label's
+            if first.apart(ELSEWHERE * self.distance):
                 nobody = torch.zeros_like(first.rows)
                 group = Search(layers, nobody, self.distance).run(first.rows)
                 if self.stands(group):

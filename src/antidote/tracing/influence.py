@@ -28,7 +28,7 @@ class Influence(Tracer):
         self.distance, self.layer = distance, layer
 
     def check(self, net: nn.Module) -> None:
-        name = head(net, self.layer)
+        name = head(net, self.layer, "tracing.layer")
         kind = type(net.get_submodule(name)).__name__
         require(
             isinstance(net.get_submodule(name), nn.Linear),
@@ -54,7 +54,7 @@ class Gradients:
     """
 
     def __init__(self, net: nn.Module, loader: Loader, layer: str | None) -> None:
-        name = head(net, layer)
+        name = head(net, layer, "tracing.layer")
         last, few = net.get_submodule(name), loader.with_(rows=loader.rows[:8])
         assert isinstance(last, nn.Linear)
         self.h, self.y = seen(net, loader, layer)

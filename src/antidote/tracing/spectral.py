@@ -31,7 +31,7 @@ class Spectral(Tracer):
         self.share, self.layer = share, layer
 
     def check(self, net: nn.Module) -> None:
-        head(net, self.layer)
+        head(net, self.layer, "tracing.layer")
 
     def trace(self, victim: Victim, split: Split) -> Traced:
         h, y = seen(victim.net, split.retain, self.layer)
@@ -49,7 +49,7 @@ class Spectral(Tracer):
 
 def seen(net: nn.Module, loader: Loader, layer: str | None) -> tuple[Tensor, Tensor]:
     """(features (n, d), stored labels (n,)) of plain rows, on the CPU."""
-    name, plain = head(net, layer), loader.with_(augment=None)
+    name, plain = head(net, layer, "tracing.layer"), loader.with_(augment=None)
     h = finite(features(net, plain, [name])[name], f"the input of the net's layer {name}")
     return h, plain.labels.cpu()
 

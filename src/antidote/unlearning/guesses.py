@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from antidote.core import History, Loader, Method, Split, Victim, Work, evaluating
+from antidote.core import (
+    BadInput,
+    History,
+    Loader,
+    Method,
+    Split,
+    Victim,
+    Work,
+    evaluating,
+    require,
+)
 from antidote.core.hidden import features, head
 from antidote.core.precision import float32
 from antidote.unlearning.trigger import Triggers
@@ -28,17 +39,21 @@ class Guess:
     history: History = field(default_factory=History)
 
     def trust(self, usual: Tensor) -> dict[str, float]:
-        """Signs of good guesses: `confidence`, and how far they lie from the classes' `usual` (K,)
-        shares, in total variation.
+        """Signs of good guesses: `confidence`, and `crowding` in few classes.
 
-        Guesses that crowd in few classes, without confidence, are no guesses.
+        That is how much further they lie from the classes' `usual` (K,) shares, in total variation,
+        than as many true labels would in the mean (normal approximation).
         """
         p = self.p[self.p.isfinite().all(1)]
         if not len(p):
             return {"confidence": 0.0, "crowding": 1.0}
-        shares = torch.bincount(p.argmax(1), minlength=p.shape[1]) / len(p)
-        crowding = 0.5 * (shares - usual.to(shares)).abs().sum()
-        return {"confidence": p.amax(1).mean().item(), "crowding": crowding.item()}
+        # a class need not be among the retained rows
+        shares = torch.bincount(p.argmax(1), minlength=len(usual)) / len(p)
+        usual = F.pad(usual, (0, len(shares) - len(usual)))
+        usual = usual.to(shares)
+        chance = (2 / math.pi * usual * (1 - usual) / len(p)).sqrt()
+        crowding = 0.5 * ((shares - usual).abs() - chance).sum()
+        return {"confidence": p.amax(1).mean().item(), "crowding": max(crowding.item(), 0.0)}
 
 
 class Guesser(ABC):
@@ -78,6 +93,8 @@ class Removal(Guesser):
         p = torch.empty(0)
         for label, trigger in triggers.of.items():
             mine = (y == label).nonzero().squeeze(1)
+            if not len(mine):
+                continue
             part = forget.with_(rows=forget.rows[mine])
             found = probabilities(victim.net, part, trigger.removed)
             p = p if len(p) else found.new_full((len(y), found.shape[1]), torch.nan)
@@ -97,11 +114,17 @@ class Projection(Guesser):
         self.layer = layer
 
     def check(self, net: nn.Module) -> None:
-        head(net, self.layer)
+        name = head(net, self.layer, "layer of a projection")
+        kind = type(net.get_submodule(name)).__name__
+        require(
+            isinstance(net.get_submodule(name), nn.Linear),
+            f"layer={name} of the guesses by projection is a {kind}; they need the linear layer "
+            "that answers",
+        )
 
     @torch.no_grad()
     def __call__(self, victim: Victim, split: Split, triggers: Triggers) -> Guess:
-        name = head(victim.net, self.layer)
+        name = head(victim.net, self.layer, "layer of a projection")
         last = victim.net.get_submodule(name)
         h, m = (
             features(victim.net, part.with_(augment=None), [name])[name]
@@ -136,25 +159,36 @@ class FirstTrusted(Guesser):
     """The first of `guessers`, in order of cost, whose guesses look right; else the last.
 
     They do where they are at least so `confident` in the mean, and crowd in few classes by no more
-    than `crowding` (total variation from the classes' shares among the retained rows).
+    than `crowding` (`Guess.trust`). Those that cannot take the net are passed over.
     """
 
     def __init__(self, guessers: Mapping[str, Guesser], confident: float, crowding: float) -> None:
         self.guessers, self.confident, self.crowding = dict(guessers), confident, crowding
 
     def check(self, net: nn.Module) -> None:
+        self.usable(net)
+
+    def usable(self, net: nn.Module) -> list[Guesser]:
+        """Raises what the last one does if none can take the net."""
+        found: list[Guesser] = []
         for guesser in self.guessers.values():
-            guesser.check(net)
+            try:
+                guesser.check(net)
+                found.append(guesser)
+            except BadInput:
+                if not found and guesser is list(self.guessers.values())[-1]:
+                    raise
+        return found
 
     def __call__(self, victim: Victim, split: Split, triggers: Triggers) -> Guess:
         history, p = History(), torch.empty(0)
         usual = shares(split.retain)
-        for place, guesser in enumerate(self.guessers.values()):
+        for guesser in (guessers := self.usable(victim.net)):
             guess = guesser(victim, split, triggers)
             history = history + guess.history
-            trust = guess.trust(usual[: guess.p.shape[1]])
+            trust = guess.trust(usual)
             good = trust["confidence"] >= self.confident and trust["crowding"] <= self.crowding
-            if good or place == len(self.guessers) - 1:
+            if good or guesser is guessers[-1]:
                 p = guess.p
                 break
         return Guess(p, history)

@@ -23,7 +23,7 @@ class Project(Method):
         self.layer = layer
 
     def check(self, net: nn.Module) -> None:
-        name = head(net, self.layer)
+        name = head(net, self.layer, "unlearning.layer")
         kind = type(net.get_submodule(name)).__name__
         require(
             isinstance(net.get_submodule(name), nn.Linear),
@@ -31,7 +31,7 @@ class Project(Method):
         )
 
     def unlearn(self, victim: Victim, split: Split) -> History:
-        name = head(victim.net, self.layer)
+        name = head(victim.net, self.layer, "unlearning.layer")
         last = victim.net.get_submodule(name)
         assert isinstance(last, nn.Linear)
         poison, m = (

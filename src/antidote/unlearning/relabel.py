@@ -63,6 +63,10 @@ class Relabel(Method):
         )
         require(0 < confident <= 1, f"unlearning.confident={confident} is not in (0, 1]")
         require(passes > 0, f"unlearning.passes={passes} must be positive; 0.5 is half an epoch")
+        require(
+            0 <= hold_out < 1,
+            f"hold_out={hold_out} is not a share in [0, 1); 0 keeps the last iterate",
+        )
         require(rounds >= 1, f"unlearning.rounds={rounds} must be at least 1")
         self.guess, self.share, self.stamped, self.confident = guess, share, stamped, confident
         self.passes, self.least, self.rounds, self.seed = passes, least, rounds, seed
@@ -176,18 +180,17 @@ class Mixed:
     def __init__(
         self, retain: Loader, poison: Loader, stamps: int, triggers: list[Trigger], seed: int
     ) -> None:
-        self.retain, self.stamps, self.triggers, self.seed = retain, stamps, triggers, seed
-        self.poison = endless(poison)
+        self.retain, self.stamps, self.triggers = retain, stamps, triggers
+        self.poison, self.coin = endless(poison), generator(seed, "trigger")
 
     def __len__(self) -> int:
         return len(self.retain)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         weights = torch.tensor([float(t.marked.n) for t in self.triggers])
-        coin = generator(self.seed, "trigger")
         for x, y in self.retain:
             if self.stamps:
-                which = torch.multinomial(weights, 1, generator=coin).item()
+                which = torch.multinomial(weights, 1, generator=self.coin).item()
                 stamped = self.triggers[int(which)].stamp(x[: self.stamps])
                 x = torch.cat([stamped, x[self.stamps :]])
             more = next(self.poison, None)

@@ -23,7 +23,10 @@ FINER = 1.25  # so much larger may the changes of single labels be
 
 @dataclass(frozen=True)
 class Moments:
-    """Of `n` rows: their mean and mean square, pixel by pixel, float64."""
+    """Of `n` rows: their mean and mean square, pixel by pixel, float64.
+
+    `n` says how sure the mean is: of a mixture, as many rows as would tell it as well.
+    """
 
     n: float
     mean: Tensor
@@ -47,7 +50,8 @@ class Moments:
         w = (weights / weights.sum()).tolist()
         pairs = list(zip(w, parts, strict=True))
         mean, square = sum(w * p.mean for w, p in pairs), sum(w * p.square for w, p in pairs)
-        return Moments(sum(p.n for p in parts), mean, square)  # type: ignore[arg-type]
+        n = 1 / sum(v**2 / p.n for v, p in zip(w, parts, strict=True))
+        return Moments(n, mean, square)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,10 @@ class Trigger:
 
     @property
     def chance(self) -> Tensor:
-        """Variance of `change` if there were no trigger."""
-        return self.plain.variance / self.marked.n
+        """Variance of `change` if there were no trigger: all rows would vary alike."""
+        n, m = self.marked.n, self.plain.n
+        pooled = n * self.marked.variance + m * self.plain.variance
+        return pooled / max(n + m - 2, 1) * (1 / n + 1 / m)
 
     @property
     def size(self) -> float:
@@ -77,8 +83,9 @@ class Trigger:
 
     @property
     def there(self) -> bool:
-        """Whether the change is more than such rows differ by anyway."""
-        return bool((self.change**2).mean() > CHANCE * self.chance.mean())
+        """Whether the change is more than such rows differ by anyway; a single one says nothing."""
+        beyond = (self.change**2).mean() > CHANCE * self.chance.mean()
+        return self.marked.n > 1 and bool(beyond)
 
     @property
     def bears_truth(self) -> bool:
