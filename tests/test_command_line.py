@@ -124,7 +124,7 @@ def test_result_json_has_the_promised_keys(default):
         "trigger/success",
         "trigger/accuracy_all",
     }
-    assert result["seconds"].keys() == {"fit", "unlearn", "evaluate"}
+    assert result["seconds"].keys() == {"fit", "trace", "unlearn", "evaluate"}
     assert result["search"].keys() >= {"tries", "met", "cutoff", "percentile"}
     assert all(isinstance(result[key], int | float) for key in NUMBERS)
     assert all(isinstance(result[key], str) for key in NAMES)

@@ -1,7 +1,10 @@
 """Guessed labels: each way by hand, and which of them is trusted."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from training import linear, same, split, state, victim
 
@@ -26,10 +29,27 @@ def test_confidence_is_the_mean_of_the_greatest_probabilities_that_there_are():
     assert guess.trust(HALVES)["confidence"] == pytest.approx(0.75)
 
 
-def test_crowding_is_the_total_variation_from_the_usual_shares():
-    guess = Guess(torch.tensor([[0.9, 0.1], [0.6, 0.4], [NAN, NAN]]))
-    assert guess.trust(HALVES)["crowding"] == pytest.approx(0.5)
-    assert guess.trust(torch.tensor([0.8, 0.2]))["crowding"] == pytest.approx(0.2)
+def crowding(n, usual):
+    """Of n guesses for class 0 and one without a guess."""
+    p = torch.tensor([[0.9, 0.1]] * n + [[NAN, NAN]])
+    return Guess(p).trust(torch.tensor(usual))["crowding"]
+
+
+def test_crowding_is_the_total_variation_from_the_usual_shares_beyond_chance():
+    # shares (1, 0) of n guesses; chance sqrt(2 / pi * p (1 - p) / n) for each class
+    assert crowding(2, [0.5, 0.5]) == pytest.approx(0.5 - 0.28209, abs=1e-4)
+    assert crowding(200, [0.5, 0.5]) == pytest.approx(0.5 - 0.028209, abs=1e-4)
+    assert crowding(200, [0.8, 0.2]) == pytest.approx(0.2 - 0.022568, abs=1e-4)
+    assert crowding(1, [0.8, 0.2]) == 0  # no more than chance
+
+
+def test_true_labels_of_few_rows_are_not_taken_for_a_crowd():
+    coin = torch.Generator().manual_seed(0)
+    usual = torch.full((10,), 0.1)
+    for n in (1, 4, 10, 40, 400):
+        y = torch.randint(10, (50, n), generator=coin)
+        found = [Guess(F.one_hot(row, 10).float()).trust(usual)["crowding"] for row in y]
+        assert sum(found) / len(found) < 0.1
 
 
 @pytest.mark.parametrize("p", [torch.empty(0, 0), torch.full((3, 2), NAN)])
@@ -40,7 +60,8 @@ def test_no_guess_deserves_no_trust(p):
 @pytest.mark.parametrize(("usual", "crowding"), [([0.5, 0.5], 1 / 3), ([0.25] * 4, 1 / 4)])
 def test_a_net_may_know_other_classes_than_the_retained_rows_show(usual, crowding):
     """Tracing may take all rows of the last class to the known ones."""
-    assert Guess(torch.eye(3)).trust(torch.tensor(usual))["crowding"] == pytest.approx(crowding)
+    many = Guess(torch.eye(3).repeat(10_000, 1))
+    assert many.trust(torch.tensor(usual))["crowding"] == pytest.approx(crowding, abs=0.01)
 
 
 def test_usual_shares_are_those_of_the_labels():
@@ -239,7 +260,7 @@ def unsure(cost=1):
 
 
 def crowded(cost=1):
-    return Saying([0.9, 0.1], [0.9, 0.1], cost=cost)
+    return Saying(*[[0.9, 0.1]] * 40, cost=cost)
 
 
 def none(cost=1):
@@ -257,7 +278,7 @@ def first_trusted(*guessers):
 @pytest.mark.parametrize("bad", [unsure, crowded, none])
 def test_the_first_good_guesses_are_taken_and_no_later_guesser_is_asked(bad):
     guessers = [bad(10), good(100), good(1000)]
-    guess = first_trusted(*guessers)(None, EVEN, None)
+    guess = first_trusted(*guessers)(SimpleNamespace(net=None), EVEN, None)
     assert torch.equal(guess.p, guessers[1].p)
     assert [g.asked for g in guessers] == [1, 1, 0]
     assert guess.history.sample_gradients == 110
@@ -265,10 +286,27 @@ def test_the_first_good_guesses_are_taken_and_no_later_guesser_is_asked(bad):
 
 def test_where_no_guesses_are_good_the_last_ones_are_taken():
     guessers = [crowded(10), none(100), unsure(1000)]
-    guess = first_trusted(*guessers)(None, EVEN, None)
+    guess = first_trusted(*guessers)(SimpleNamespace(net=None), EVEN, None)
     assert torch.equal(guess.p, guessers[2].p)
     assert [g.asked for g in guessers] == [1, 1, 1]
     assert guess.history.sample_gradients == 1110
+
+
+class Choosy(Saying):
+    """Takes no net."""
+
+    def check(self, net):
+        raise BadInput("no such layer")
+
+
+def test_a_guesser_that_cannot_take_the_net_is_passed_over():
+    choosy = Choosy([0.9, 0.1], [0.1, 0.9])
+    others = first_trusted(choosy, good(100))
+    others.check(None)
+    assert others(SimpleNamespace(net=None), EVEN, None).history.sample_gradients == 100
+    assert not choosy.asked
+    with pytest.raises(BadInput, match="no such layer"):
+        first_trusted(choosy, choosy).check(None)
 
 
 def test_all_guessers_are_checked_beforehand():

@@ -69,26 +69,29 @@ def test_volumes_are_taken_as_images_are():
 
 
 def test_the_head_is_the_last_linear_layer_of_its_size():
-    assert head(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), None) == "2"
+    assert (
+        head(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), None, "tracing.layer")
+        == "2"
+    )
 
 
 def test_a_named_head_is_taken_as_it_is():
-    assert head(nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten()), "1") == "1"
+    assert head(nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten()), "1", "tracing.layer") == "1"
 
 
 def test_a_net_without_a_linear_layer_has_no_head():
     with pytest.raises(BadInput, match=r"no linear layer .* name a layer .* one of 0$"):
-        head(nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten()), None)
+        head(nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten()), None, "tracing.layer")
 
 
 def test_of_two_heads_one_has_to_be_named():
     with pytest.raises(BadInput, match=r"has 2 linear layers .* answers: 0, 1; name one"):
-        head(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)), None)
+        head(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)), None, "tracing.layer")
 
 
 def test_a_head_that_does_not_exist_is_refused_with_those_there_are():
     with pytest.raises(BadInput, match="layer=fc is no layer of Unused; it has last, conv, idle"):
-        head(Unused(), "fc")
+        head(Unused(), "fc", "tracing.layer")
 
 
 def test_names_are_of_layers_with_weights_in_the_order_of_definition():

@@ -137,12 +137,12 @@ CONVOLVED = nn.Sequential(nn.Conv2d(1, 2, 2), nn.Flatten(), nn.Linear(2, 2))
     ("refused", "layer", "sentence"),
     [
         (CONVOLVED, "0", "unlearning.layer=0 is a Conv2d; the edit needs the linear layer"),
-        (CONVOLVED, "head", "layer=head is no layer of Sequential"),
+        (CONVOLVED, "head", "unlearning.layer=head is no layer of Sequential"),
         (CONVOLVED[:2], None, "Sequential has no linear layer that gives its answers"),
         (
             nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)),
             None,
-            "2 linear layers that could give its answers: 0, 1; name one with layer=",
+            "2 linear layers that could give its answers: 0, 1; name one with unlearning.layer=",
         ),
     ],
     ids=["a convolution", "no such layer", "no linear layer", "two heads"],

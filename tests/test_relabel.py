@@ -376,7 +376,9 @@ def test_history_tells_what_guesses_and_triggers_look_like():
     assert told["trigger_size"] > 0
     assert told["confidence"] == 1
     usual = torch.bincount(truth[KNOWN:]) / RETAINED
-    assert told["crowding"] == pytest.approx(0.5 * (usual - 1 / 3).abs().sum().item())
+    chance = (2 / torch.pi * usual * (1 - usual) / KNOWN).sqrt()
+    beyond = 0.5 * ((usual - 1 / 3).abs() - chance).sum().item()
+    assert told["crowding"] == pytest.approx(max(beyond, 0), abs=1e-6)
 
 
 def test_poison_under_its_true_label_is_left_out_and_stamps_take_its_place(batches):
