@@ -272,7 +272,7 @@ EVEN = split(X, [0, 1, 0, 0], known=[2, 3])  # both classes are usual alike
 
 def first_trusted(*guessers):
     by_name = {str(i): guesser for i, guesser in enumerate(guessers)}
-    return FirstTrusted(by_name, confident=0.6, crowding=0.3)
+    return FirstTrusted(list(by_name), by_name, confident=0.6, crowding=0.3)
 
 
 @pytest.mark.parametrize("bad", [unsure, crowded, none])
@@ -290,6 +290,17 @@ def test_where_no_guesses_are_good_the_last_ones_are_taken():
     assert torch.equal(guess.p, guessers[2].p)
     assert [g.asked for g in guessers] == [1, 1, 1]
     assert guess.history.sample_gradients == 1110
+
+
+def test_guessers_are_asked_in_the_order_given_whatever_the_configs():
+    """Hydra merges what a defaults list brings in before what the file itself says."""
+    by_name = {"dear": good(100), "cheap": good(1)}
+    guess = FirstTrusted(["cheap", "dear"], by_name, confident=0.6, crowding=0.3)
+    assert guess(SimpleNamespace(net=None), EVEN, None).history.sample_gradients == 1
+    with pytest.raises(BadInput, match="unlearning.guess.order=free is unknown"):
+        FirstTrusted(["free"], by_name, confident=0.6, crowding=0.3)
+    with pytest.raises(BadInput, match="order is empty"):
+        FirstTrusted([], by_name, confident=0.6, crowding=0.3)
 
 
 class Choosy(Saying):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 import torch
@@ -12,6 +13,7 @@ from antidote.core.hidden import features, inputs, names, used
 from antidote.tracing.mixture import tail
 from antidote.tracing.search import QUANTILES, Group, Layer, Search, parts
 
+log = logging.getLogger(__name__)
 MOST = 8  # layers looked at, spread over the net
 ALONE = 1.5  # of the distance, for a group that only one known sample leads to
 TRIED = 4  # known samples tried one by one where together they lead nowhere
@@ -61,6 +63,15 @@ class Features(Tracer):
                 nobody = torch.zeros(len(here), dtype=torch.bool)
                 layers = sight.layers(here, parts(nobody, derive(self.seed, f"label {label}")))
                 found.follow(label, here, layers)
+        if not found.rows.any():
+            log.warning(
+                "the known samples belong to no group that stands apart (%.1f of %g deviations): "
+                "they may be innocent, the trigger may not have been learned, or labels are wrong "
+                "without a trigger; for those there are tracing=confidence and "
+                "unlearning=relabel_fresh, and weight editors destroy the net",
+                found.evidence().get("distance", 0.0),
+                self.distance,
+            )
         scores = torch.full((n,), torch.nan, dtype=torch.float64)
         place = torch.isin(kept.cpu(), rows[~known].cpu())
         scores[place] = found.scores[~known]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -156,14 +156,25 @@ class ByMethod(Guesser):
 
 
 class FirstTrusted(Guesser):
-    """The first of `guessers`, in order of cost, whose guesses look right; else the last.
+    """The first of `guessers`, asked in that `order`, whose guesses look right; else the last.
 
     They do where they are at least so `confident` in the mean, and crowd in few classes by no more
     than `crowding` (`Guess.trust`). Those that cannot take the net are passed over.
     """
 
-    def __init__(self, guessers: Mapping[str, Guesser], confident: float, crowding: float) -> None:
-        self.guessers, self.confident, self.crowding = dict(guessers), confident, crowding
+    def __init__(
+        self,
+        order: Sequence[str],
+        guessers: Mapping[str, Guesser],
+        confident: float,
+        crowding: float,
+    ) -> None:
+        for name in order:
+            one_of("unlearning.guess.order", name, guessers)
+        require(len(order) > 0, "unlearning.guess.order is empty; name at least one guesser")
+        # YAML's own order is that in which files are merged
+        self.guessers = {name: guessers[name] for name in order}
+        self.confident, self.crowding = confident, crowding
 
     def check(self, net: nn.Module) -> None:
         self.usable(net)
