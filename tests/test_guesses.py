@@ -297,7 +297,7 @@ def test_guessers_are_asked_in_the_order_given_whatever_the_configs():
     by_name = {"dear": good(100), "cheap": good(1)}
     guess = FirstTrusted(["cheap", "dear"], by_name, confident=0.6, crowding=0.3)
     assert guess(SimpleNamespace(net=None), EVEN, None).history.sample_gradients == 1
-    with pytest.raises(BadInput, match="unlearning.guess.order=free is unknown"):
+    with pytest.raises(BadInput, match=r"unlearning\.guess\.order=free is unknown"):
         FirstTrusted(["free"], by_name, confident=0.6, crowding=0.3)
     with pytest.raises(BadInput, match="order is empty"):
         FirstTrusted([], by_name, confident=0.6, crowding=0.3)

@@ -21,6 +21,7 @@ from antidote.core import (
     Victim,
     Work,
     evaluating,
+    one_of,
     require,
 )
 from antidote.core.hidden import features, head
