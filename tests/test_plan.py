@@ -162,3 +162,19 @@ def test_a_sum_says_of_how_many_terms_nothing_is_known():
 )
 def test_times_are_told_in_a_unit_that_fits(seconds, said):
     assert span(seconds) == said
+
+
+TRACED = ["tracing=features", "tracing.other_labels=false", "ceiling=true", "unlearning=none"]
+OF_TRACING = ("tracings, Features", "victims without poison")
+
+
+def test_a_plan_counts_tracing_and_the_net_without_poison(run, looked):
+    """Methods and seeds of methods share them."""
+    before, table = looked(*HARD, *TRACED, "discovery=30pct,50pct")
+    assert [before.count(name) for name in OF_TRACING] == [2, 1]
+    assert [(table[n].left, table[n].untimed) for n in OF_TRACING] == [(2, 2), (1, 1)]
+    run(*HARD, *TRACED)
+    done, table = looked(*HARD, *TRACED, "discovery=30pct,50pct")
+    assert sorted(done.states.values()) == ["done", "missing"]
+    assert [(table[n].left, table[n].untimed) for n in OF_TRACING] == [(1, 0), (0, 0)]
+    assert table["tracings, Features"].seconds > 0

@@ -136,7 +136,7 @@ CONVOLVED = nn.Sequential(nn.Conv2d(1, 2, 2), nn.Flatten(), nn.Linear(2, 2))
 @pytest.mark.parametrize(
     ("refused", "layer", "sentence"),
     [
-        (CONVOLVED, "0", "unlearning.layer=0 is a Conv2d; the edit needs the linear layer"),
+        (CONVOLVED, "0", "unlearning.layer=0 is a Conv2d; it must be the linear layer"),
         (CONVOLVED, "head", "unlearning.layer=head is no layer of Sequential"),
         (CONVOLVED[:2], None, "Sequential has no linear layer that gives its answers"),
         (

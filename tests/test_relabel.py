@@ -253,9 +253,9 @@ def test_the_guesser_is_asked_once_and_then_the_net_itself(batches, monkeypatch)
     def spied(net, loader):
         """A label that neither the truth nor the guesser gives."""
         own.append(state(net))
-        return F.one_hot((truth[loader.rows] + 1) % CLASSES, CLASSES).float()
+        return 9.0 * F.one_hot((truth[loader.rows] + 1) % CLASSES, CLASSES)
 
-    monkeypatch.setattr(relabel, "probabilities", spied)
+    monkeypatch.setattr(relabel, "logits", spied)
     method(guess, rounds=3, passes=3.0).unlearn(patient, world)
     assert len(guess.asked) == 1
     assert len(own) == 2

@@ -94,3 +94,86 @@ def test_the_readme_says_what_the_tables_say(heading, name, poison):
         assert float(success.removesuffix(" %")) == pytest.approx(
             100 * mean["attack_success"], abs=0.051
         )
+
+
+ATTACKS = {  # as the README calls them
+    "BadNets patch": "badnets",
+    "faint patch (opacity 0.2)": "faint_patch",
+    "blended noise (opacity 0.2)": "blended",
+    "sinusoid (SIG, wrong labels)": "sinusoid",
+    "two patches, one never discovered": "two_triggers",
+    "Adaptive-Blend": "adaptive_blend",
+    "all-to-all patch": "all_to_all",
+    "clean-label sinusoid": "sinusoid_clean",
+}
+KNOWN = {"one": "one", "10 %": "10pct"}
+
+
+def near(told: str, value: float, digits: int) -> bool:
+    """Whether a figure is that value, rounded."""
+    return abs(float(told.split()[0]) - value) <= 0.51 * 10**-digits
+
+
+def figures(row: pd.Series) -> list[float]:
+    return [100 * row[name] for name in ("healed", "accuracy_drop", "attack_success")]
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """The cells of all tables' rows, headings and lines left out."""
+    lines = [line.strip("| ") for line in text.splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in f"| {line} |".split("|")[1:-1]] for line in lines]
+    return [row for row in rows if set(row[0]) != {"-"}]
+
+
+@pytest.mark.parametrize("name", ["traced_attacks_small", "traced_labels_small"])
+def test_the_readme_says_of_traced_attacks_what_the_tables_say(name):
+    table = cells(name)
+    text = (HERE / "README.md").read_text().split("## Attacks that are harder", 1)[1]
+    attack, methods, seen = "", [], 0
+    for line in text.split("\n## ")[0].splitlines():
+        row = [cell.strip() for cell in line.split("|")[1:-1]]
+        if "recall / precision" in row:
+            methods = [cell.strip("`") for cell in row[3:-2]]
+        if len(row) < 4 or row[1] not in KNOWN:
+            continue
+        attack = ATTACKS.get(row[0], attack)
+        here = table[(table["poison"] == attack) & (table["discovery"] == KNOWN[row[1]])]
+        if here.empty:
+            continue
+        by_method = {m: here[here["method"] == m].iloc[0] for m in methods}
+        first = by_method["relabel"]
+        if row[2] != "nothing":
+            recall, precision = row[2].removesuffix(" %").split(" / ")
+            assert near(recall, 100 * first["tracing/recall"], 0)
+            assert near(precision, 100 * first["tracing/precision"], 0)
+        for method, told in zip(methods, row[3:-2], strict=True):
+            for figure, value in zip(told.split(", "), figures(by_method[method]), strict=True):
+                assert near(figure, value, 1), (attack, row[1], method)
+        assert near(row[-2], 100 * first["attack_success_floor"], 1)
+        assert near(row[-1], 100 * first["recovered"], 0)
+        seen += 1
+    assert seen >= 4
+
+
+def compared(text: str, table: pd.DataFrame) -> None:
+    """Rows of a README's table: three means without tracing, then three with; (worst cells)."""
+    rows = rows_of(text)[1:]
+    assert len(rows) >= 4
+    for row in rows:
+        for tracing, told in (("none", row[1:4]), ("features", row[4:7])):
+            part = table[(table["method"] == row[0].strip("`")) & (table["tracing"] == tracing)]
+            means = part.apply(figures, axis=1, result_type="expand").mean()
+            for figure, value in zip(told, means, strict=True):
+                assert near(figure.strip("*"), value, 1), (row[0], tracing)
+            worst = [part["healed"].min(), part["accuracy_drop"].max()]
+            for figure, value in zip(told, worst, strict=False):
+                if "(" in figure:
+                    assert near(figure.split("(")[1].rstrip(")"), 100 * value, 1), (row[0], tracing)
+
+
+def test_the_readmes_say_of_traced_methods_what_the_tables_say():
+    table = cells("traced_small").fillna({"tracing": "none"})
+    text = (HERE / "README.md").read_text().split("## Tracing, then each method", 1)[1]
+    compared(text.split("\n## ")[0], table)
+    text = (HERE.parent / "README.md").read_text().split("## From one known sample", 1)[1]
+    compared(text.split("\n## ")[0], table[table["discovery"] == "one"])

@@ -377,7 +377,7 @@ def test_influence_refuses_a_layer_that_does_not_answer(layer):
 
 
 def test_influence_refuses_a_layer_that_is_not_linear():
-    with pytest.raises(BadInput, match="needs the linear layer"):
+    with pytest.raises(BadInput, match="must be the linear layer that gives the answers"):
         Influence(**CUT, layer="1").check(nn.Sequential(nn.Linear(2, 2), nn.Tanh()))
 
 

@@ -55,6 +55,23 @@ def found(traced):
     return split.forget.rows[~torch.isin(split.forget.rows, poison["known"])]
 
 
+def test_what_was_traced_is_left_with_its_scores(traced, found):
+    left, poison, split = traced
+    traces = np.load(left.folder / "traced.npz")
+    assert torch.equal(torch.from_numpy(traces["rows"]), found)
+    candidates, scores = traces["candidates"], traces["scores"]
+    known = poison["known"].numpy()
+    assert sorted([*candidates, *known]) == list(range(len(split.retain.samples)))
+    looked = np.isfinite(scores)
+    hidden = np.isin(candidates, poison["unknown"].numpy())
+    assert scores[looked & hidden].mean() > scores[looked & ~hidden].mean() + 3
+
+
+def test_a_run_without_a_tracer_leaves_no_traces(launch, place):
+    left = launch(place, *BARE, "unlearning=none")
+    assert not (left.folder / "traced.npz").exists()
+
+
 def share(part, of):
     return torch.isin(part, of).double().mean().item()
 

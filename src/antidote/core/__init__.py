@@ -12,7 +12,7 @@ from antidote.core.data import (
     everything,
     generator,
 )
-from antidote.core.net import accuracy, answers, evaluating
+from antidote.core.net import accuracy, answers, evaluating, logits
 from antidote.core.threat import (
     Attack,
     Defence,
@@ -63,6 +63,7 @@ __all__ = [
     "everything",
     "finite",
     "generator",
+    "logits",
     "one_of",
     "require",
 ]

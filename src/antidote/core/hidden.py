@@ -23,38 +23,53 @@ IN_MEMORY = 2**30  # bytes of features; what is larger lies in a file that is ma
 KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
+def named(net: nn.Module, layer: str, setting: str) -> nn.Module:
+    """The layer of that name; raises `BadInput` if there is none, `setting` being who named it."""
+    modules = dict(net.named_modules())
+    require(
+        layer in modules,
+        f"{setting}={layer} is no layer of {type(net).__name__}; it has "
+        f"{', '.join(names(net)[-8:]) or 'none that is linear or a convolution'}",
+    )
+    return modules[layer]
+
+
 def head(net: nn.Module, layer: str | None, setting: str) -> str:
     """The name of the layer that gives the answers: `layer`, or the net's last linear one.
 
     Raises `BadInput` if there is none, or more than one that looks like it; `setting` names it.
     """
-    modules = dict(net.named_modules())
     if layer is not None:
-        require(
-            layer in modules,
-            f"{setting}={layer} is no layer of {type(net).__name__}; it has "
-            f"{', '.join(names(net)[-8:]) or 'none that is linear or a convolution'}",
-        )
+        named(net, layer, setting)
         return layer
-    linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
+    modules = dict(net.named_modules())
+    sides = {n: m.out_features for n, m in modules.items() if isinstance(m, nn.Linear)}
     require(
-        bool(linear),
+        bool(sides),
         f"{type(net).__name__} has no linear layer that gives its answers; name a layer whose "
         f"input tells samples apart with {setting}=..., one of "
         f"{', '.join(names(net)[-8:]) or 'its modules'}",
     )
-    answers = [n for n in linear if side(modules[n]) == side(modules[linear[-1]])]
+    last = list(sides)[-1]
+    answers = [name for name, side in sides.items() if side == sides[last]]
     require(
         len(answers) == 1,
         f"{type(net).__name__} has {len(answers)} linear layers that could give its answers: "
         f"{', '.join(answers)}; name one with {setting}=...",
     )
-    return linear[-1]
+    return last
 
 
-def side(layer: nn.Module) -> object:
-    """How many answers a layer gives."""
-    return getattr(layer, "out_features", None)
+def linear_head(net: nn.Module, layer: str | None, setting: str) -> tuple[str, nn.Linear]:
+    """(name, layer) that gives the answers; raises `BadInput` where `head` does, or for another."""
+    name = head(net, layer, setting)
+    last = net.get_submodule(name)
+    if not isinstance(last, nn.Linear):
+        raise BadInput(
+            f"{setting}={name} is a {type(last).__name__}; it must be the linear layer that gives "
+            "the answers"
+        )
+    return name, last
 
 
 def names(net: nn.Module) -> list[str]:

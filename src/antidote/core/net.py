@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from antidote.core.data import Loader
+from antidote.core.precision import float32
 
 
 @contextmanager
@@ -33,6 +34,15 @@ def answers(net: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
         pairs = [(net(x).argmax(1), y) for x, y in loader]
     predicted, stored = zip(*pairs, strict=True)
     return torch.cat(predicted), torch.cat(stored)
+
+
+@torch.no_grad()
+def logits(
+    net: nn.Module, loader: Loader, through: Callable[[Tensor], Tensor] = lambda x: x
+) -> Tensor:
+    """(n, K) of rows as stored, put `through` a function; evaluation mode and float32."""
+    with evaluating(net), float32(next(net.parameters()).device):
+        return torch.cat([net(through(x)) for x, _ in loader.with_(augment=None)])
 
 
 def accuracy(net: nn.Module, loader: Loader) -> float:

@@ -30,6 +30,7 @@ OWN = (  # what a run leaves in its folder; an earlier one's goes first
     "traceback.txt",
     "config.yaml",
     "poison.npz",
+    "traced.npz",
     "samples.npz",
     "victim.safetensors",
     "unlearned.safetensors",

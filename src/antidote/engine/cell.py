@@ -184,6 +184,10 @@ class Cell:
     def victim(self, data: str) -> str:
         return fingerprint(self.poisoned(data), "victim", self.file("victim"))
 
+    def ceiling(self, data: str) -> str:
+        """The victim as it would be without any of the poison."""
+        return fingerprint("ceiling", self.poisoned(data))
+
     def known(self, data: str) -> str:
         return fingerprint(self.poisoned(data), *self.stage("discovery"))
 

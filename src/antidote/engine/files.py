@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from antidote.core import Data, Loader, Poison, answers
+from antidote.core import Data, Loader, Poison, Split, Traced, answers
 from antidote.engine.disk import write
 
 SHOWN = 6  # images of each kind
@@ -38,6 +38,15 @@ def poison_ids(path: Path, poison: Poison, known: Tensor, unknown: Tensor) -> Pa
     rows = poison.indices
     labels = {"label": poison.train.y[rows], "true_label": poison.truth[rows]}
     return arrays(path, {"indices": rows, "known": known, "unknown": unknown, **labels})
+
+
+def traced(path: Path, split: Split, found: Traced) -> Path:
+    """npz of what was traced: `rows` (m,), and the `scores` (n,) of the `candidates` (n,).
+
+    All are training rows; a score is NaN for one that was not looked at.
+    """
+    kept = split.retain.rows
+    return arrays(path, {"rows": found.rows, "candidates": kept, "scores": found.scores})
 
 
 def samples(path: Path, data: Data, poison: Poison, nets: Sequence[nn.Module]) -> Path:

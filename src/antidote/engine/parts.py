@@ -89,8 +89,7 @@ class Parts:
         module = self.make_victim(recipe=self.recipe, data=data)
         loader = stages.training(data, poison, self.recipe.batch_size, self.cell.seed)
         loader = stages.unpoisoned(loader, poison)
-        key = fingerprint("ceiling", self.cell.poisoned(found))
-        with self.training(module, key, loader.count) as training:
+        with self.training(module, self.cell.ceiling(found), loader.count) as training:
             fit = (self.make_trainer, module, loader, training.callbacks, training.steps)
             trainer = stages.fit(*fit, self.cell.seed)
         net = module.net.to(self.device).eval()

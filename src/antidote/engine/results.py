@@ -30,6 +30,7 @@ def row(record: Record) -> dict[str, Any]:
     settings = record["settings"]
     search = record.get("search") or {}
     seconds = dict(record.get("seconds") or {})
+    evidence = record.get("tracing/evidence") or {}
     numbers = {k: v for k, v in record.items() if isinstance(v, int | float) or v is None}
     if labels.tracer(record) is None:
         numbers |= {name: math.nan for name in numbers if name.startswith("tracing/")}
@@ -38,6 +39,7 @@ def row(record: Record) -> dict[str, Any]:
         **numbers,
         **{group: record.get(group, "none") for group in GROUPS},  # tracing came later
         **{f"seconds_{name}": number(value) for name, value in seconds.items()},
+        **{f"tracing/{name}": number(evidence.get(name)) for name in ("distance", "sure")},
         **{f"search_{name}": number(value) for name, value in search.items()},
         "method": record["unlearning"],
         "rate": number(labels.rate(settings)),

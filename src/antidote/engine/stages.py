@@ -80,8 +80,9 @@ def split(
 
 def trace(tracer: Tracer, victim: Victim, split: Split) -> tuple[Traced, float]:
     """(what the tracer finds, or found before; seconds that were spared)."""
+    device = split.retain.rows.device
     if tracer.needs_known and split.forget.count == 0:
-        nothing = torch.empty(0, dtype=torch.int64)
+        nothing = torch.empty(0, dtype=torch.int64, device=device)
         return Traced(nothing, torch.full((split.retain.count,), math.nan)), 0.0
 
     def compute() -> dict[str, Tensor]:
@@ -98,8 +99,9 @@ def trace(tracer: Tracer, victim: Victim, split: Split) -> tuple[Traced, float]:
         split.memo.tensors(work, victim.net, loaders, compute) if work else (compute(), 0.0)
     )
     told = {n.removeprefix("evidence/"): t.item() for n, t in found.items() if "/" in n}
-    rows = found["rows"].to(split.retain.rows.device)
-    return Traced(rows, found["scores"], told, int(found["sample_gradients"])), saved
+    return Traced(
+        found["rows"].to(device), found["scores"], told, int(found["sample_gradients"])
+    ), saved
 
 
 def double(value: float) -> Tensor:

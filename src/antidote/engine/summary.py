@@ -55,10 +55,7 @@ def summary(
 
 
 def tracing(poison: Poison, known: Tensor, traced: Traced) -> dict[str, Any]:
-    """How much of the hidden poison was found; shares of nothing are None.
-
-    `auc`: the chance that hidden poison has a higher score than another row, of those looked at.
-    """
+    """How much of the hidden poison was found, in shares of 0..1; NaN: a share of nothing."""
     hidden = poison.indices[~torch.isin(poison.indices, known)]
     wrong = hidden[poison.train.y[hidden] != poison.truth[hidden]]
     found = torch.isin(traced.rows, hidden).double()

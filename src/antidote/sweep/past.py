@@ -10,7 +10,7 @@ from typing import Any
 from antidote.engine.records import Records
 from antidote.engine.store import Store
 
-KINDS = ("victims", "importances", "search")
+KINDS = ("victims", "tracing", "importances", "search")
 Scaled = dict[tuple[str, str], list[float]]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from antidote.core import Method
+from antidote.core import Defence
 from antidote.core.data import fingerprint, loader_fingerprint
 from antidote.engine import source, stages, victim
 from antidote.engine.cell import Cell, short_hash
@@ -51,7 +51,7 @@ class Planner:
     def __init__(self, first: Cell) -> None:
         self.plan, self.records = Plan(), Records(first.output)
         self.store = Store(first.settings["store"], "on")
-        self.methods: dict[str, Method] = {}
+        self.defences: dict[str, Defence] = {}
         self.hardware: dict[tuple[str, int], dict[str, Any]] = {}
         self.done_otherwise = {r["config_hash"] for r in self.records if r["status"] == "ok"}
 
@@ -84,30 +84,37 @@ class Planner:
         if not cell.settings["victim"]:
             self.keep(key, about)
             yield "victims", victim.KIND, key, scale
+        if cell.settings["ceiling"]:
+            best = fingerprint(cell.ceiling(data), where)
+            self.keep(best, self.store.about(victim.KIND, best))
+            yield "victims without poison", victim.KIND, best, scale
         weights = about["weights"] if about else f"of {key}"
-        origin, batch_size = cell.traced(data), cell.settings["recipe"]["batch_size"]
-        loaders = [
-            loader_fingerprint(stages.part_of(origin, part), batch_size)
-            for part in ("forget", "retain")
-        ]
         net = [code(targets(cell.content["model"])), where]
-        for work in self.method(cell).work():
-            if work.kind == "training":  # its result is the cell's
-                yield work.name, cell.choices["unlearning"], cell.id(data), scale
-                continue
-            key = key_of(work, weights, loaders, net)
-            self.keep(key, self.store.about(work.kind, key))
-            yield work.name, work.kind, key, scale
+        for group, origin in (("tracing", cell.known(data)), ("unlearning", cell.traced(data))):
+            loaders = self.loaders(cell, origin)
+            for work in self.defence(cell, group).work():
+                if work.kind == "training":  # its result is the cell's
+                    yield work.name, cell.choices["unlearning"], cell.id(data), scale
+                    continue
+                key = key_of(work, weights, loaders, net)
+                self.keep(key, self.store.about(work.kind, key))
+                yield work.name, work.kind, key, scale
+
+    def loaders(self, cell: Cell, origin: str) -> list[str]:
+        """Fingerprints of the two that a defence gets."""
+        size = cell.settings["recipe"]["batch_size"]
+        parts = ("forget", "retain")
+        return [loader_fingerprint(stages.part_of(origin, part), size) for part in parts]
 
     def keep(self, key: str, about: Any) -> None:
         if about is not None:
             self.plan.kept.add(key)
 
-    def method(self, cell: Cell) -> Method:
-        settings = short_hash(cell.content["unlearning"])
-        if settings not in self.methods:
-            self.methods[settings] = cell.build("unlearning")
-        return self.methods[settings]
+    def defence(self, cell: Cell, group: str) -> Defence:
+        settings = short_hash(cell.content[group])
+        if settings not in self.defences:
+            self.defences[settings] = cell.build(group)
+        return self.defences[settings]
 
 
 def plan_of(cells: Iterable[Cell]) -> Plan:

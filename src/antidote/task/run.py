@@ -10,7 +10,7 @@ import yaml
 from omegaconf import DictConfig
 from torch import Tensor
 
-from antidote.core import Data, Poison
+from antidote.core import Data, Poison, Split
 from antidote.engine import files, source, stages
 from antidote.engine.attempt import Attempt, terminable, tried
 from antidote.engine.callback import Outcome, Unlearning
@@ -59,7 +59,7 @@ def run(cfg: DictConfig) -> float:
             stages.fit(*fit, cell.seed)
         done = unlearning.outcome
         ceiling = parts.ceiling(data, poison, found)
-        made = leave(cell, data, poison, (known, unknown), done)
+        made = leave(cell, data, poison, (known, unknown), split, done)
         result = summary(data, poison, known, training, done, ceiling)
         record = attempt.finish(result | {"hardware": parts.where, "scale": parts.scale}, made)
         if cell.sweep is None and cell.settings["pictures"]:
@@ -71,12 +71,19 @@ def run(cfg: DictConfig) -> float:
 
 
 def leave(
-    cell: Cell, data: Data, poison: Poison, rows: tuple[Tensor, Tensor], done: Outcome
+    cell: Cell,
+    data: Data,
+    poison: Poison,
+    rows: tuple[Tensor, Tensor],
+    split: Split,
+    done: Outcome,
 ) -> list[Path]:
     """The files of a run, but for its record; pictures are drawn from them later."""
     out = cell.folder or Path()
     made = [write(out / "config.yaml", yaml.safe_dump(cell.settings, sort_keys=False))]
     made.append(files.poison_ids(out / "poison.npz", poison, *rows))
+    if done.traced.scores.isfinite().any():
+        made.append(files.traced(out / "traced.npz", split, done.traced))
     nets = (done.victim, done.unlearned)
     if cell.settings["save_models"]:
         made += [files.model(path, net) for path, net in zip(models_of(out), nets, strict=True)]

@@ -7,7 +7,7 @@ from cleanlab.filter import find_label_issues
 from torch import Tensor
 
 from antidote.core import Loader, Method, Split, Traced, Victim, generator, one_of, require
-from antidote.tracing.fall import Borrowing, told
+from antidote.tracing.fall import Borrowing, log_probabilities
 
 FILTERS = ("prune_by_noise_rate", "prune_by_class", "both", "confident_learning")
 
@@ -34,12 +34,12 @@ class Confidence(Borrowing):
     def trace(self, victim: Victim, split: Split) -> Traced:
         retain, n = split.retain, split.retain.count
         require(n >= self.folds, f"tracing.folds={self.folds}: only {n} samples are retained")
-        p, y, cost = torch.empty(0), torch.empty(n, dtype=torch.int64), 0
+        p, y, cost = torch.empty(0), retain.labels.cpu(), 0
         part = torch.randperm(n, generator=generator(self.seed, "folds")) % self.folds
         for k in range(self.folds):
             out, rest = (part_of(retain, rows) for rows in (part == k, part != k))
             net, trained = self.applied(victim, Split(out, rest))
-            log_p, y[part == k] = told(net, out)
+            log_p = log_probabilities(net, out)
             p = p if len(p) else log_p.new_empty(n, log_p.shape[1])
             p[part == k], cost = log_p.exp(), cost + trained
         issues = find_label_issues(y.numpy(), p.numpy(), filter_by=self.filter_by, n_jobs=1)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from antidote.core import Loader, Method, Split, Traced, Tracer, Victim, Work, evaluating, finite
-from antidote.core.precision import float32
-from antidote.tracing.mixture import tail
+from antidote.core import Loader, Method, Split, Traced, Tracer, Victim, Work, finite, logits
+from antidote.tracing.mixture import cut
 
 
 class Borrowing(Tracer):
@@ -59,7 +58,8 @@ class Fall(Borrowing):
         unlearned, cost = self.applied(victim, split)
 
         def fall(part: Loader) -> tuple[Tensor, Tensor]:
-            (log_p, y), (log_q, _) = (told(net, part) for net in (victim.net, unlearned))
+            log_p, log_q = (log_probabilities(net, part) for net in (victim.net, unlearned))
+            y = part.labels.cpu()
             score = (log_p - log_q).gather(1, y[:, None]).squeeze(1)
             return score, log_p.argmax(1) == y
 
@@ -70,31 +70,7 @@ class Fall(Borrowing):
         return Traced(rows, scores, evidence, cost)
 
 
-@torch.no_grad()
-def told(net: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
-    """(log-probabilities (n, K) of plain rows in float64, stored labels (n,)), on the CPU."""
-    device, log_p, labels = next(net.parameters()).device, [], []
-    with evaluating(net), float32(device):
-        for x, y in loader.with_(augment=None):
-            logits = finite(net(x), "what a net answers while rows are traced")
-            log_p.append(logits.cpu().double().log_softmax(1))
-            labels.append(y.cpu())
-    return torch.cat(log_p), torch.cat(labels)
-
-
-def cut(
-    rows: Tensor, scores: Tensor, start: float, distance: float
-) -> tuple[Tensor, Mapping[str, float]]:
-    """(the rows in the tail of the scores, if they have one; the evidence)."""
-    seen = scores.isfinite()
-    found = tail(scores[seen], [start])
-    inside = torch.zeros_like(seen)
-    inside[seen] = found.rows & found.apart(distance)
-    evidence = {
-        "distance": found.distance,
-        "sure": found.sure,
-        "gain": found.gain,
-        "start": start,
-        "looked_at": float(seen.sum()),
-    }
-    return rows[inside.to(rows.device)], evidence
+def log_probabilities(net: nn.Module, loader: Loader) -> Tensor:
+    """(n, K) of rows as stored, float64 on the CPU."""
+    told = finite(logits(net, loader), "what a net answers while rows are traced")
+    return told.cpu().double().log_softmax(1)

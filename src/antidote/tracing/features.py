@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from antidote.core import Loader, Split, Traced, Tracer, Victim, derive, require
-from antidote.core.hidden import features, inputs, names, used
+from antidote.core.hidden import features, inputs, named, names, used
 from antidote.tracing.mixture import tail
 from antidote.tracing.search import QUANTILES, Group, Layer, Search, parts
 
@@ -67,8 +67,7 @@ class Features(Tracer):
             log.warning(
                 "the known samples belong to no group that stands apart (%.1f of %g deviations): "
                 "they may be innocent, the trigger may not have been learned, or labels are wrong "
-                "without a trigger; for those there are tracing=confidence and "
-                "unlearning=relabel_fresh, and weight editors destroy the net",
+                "without a trigger, which tracing=confidence and unlearning=relabel_fresh are for",
                 found.evidence().get("distance", 0.0),
                 self.distance,
             )
@@ -96,11 +95,7 @@ def chosen(net: nn.Module, layer: str | None) -> list[str]:
     """`layer`, or some of the net's layers with weights, the last one among them."""
     found = names(net)
     if layer is not None:
-        require(
-            layer in dict(net.named_modules()),
-            f"tracing.layer={layer} is no layer of {type(net).__name__}; "
-            f"it has {', '.join(found[-8:]) or 'none with weights'}",
-        )
+        named(net, layer, "tracing.layer")
         return [layer]
     require(
         bool(found),

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from antidote.core import Loader, Split, Traced, Tracer, Victim, require
-from antidote.core.hidden import head
-from antidote.tracing.fall import cut, told
+from antidote.core.hidden import linear_head
+from antidote.tracing.fall import log_probabilities
+from antidote.tracing.mixture import cut
 from antidote.tracing.spectral import seen
 
 CHUNK = 4096  # rows in double precision at a time
@@ -28,13 +29,7 @@ class Influence(Tracer):
         self.distance, self.layer = distance, layer
 
     def check(self, net: nn.Module) -> None:
-        name = head(net, self.layer, "tracing.layer")
-        kind = type(net.get_submodule(name)).__name__
-        require(
-            isinstance(net.get_submodule(name), nn.Linear),
-            f"tracing.layer={name} is a {kind}; tracing=influence needs the linear layer that "
-            "gives the answers, tracing=fall takes any net",
-        )
+        linear_head(net, self.layer, "tracing.layer")
 
     def trace(self, victim: Victim, split: Split) -> Traced:
         known, rest = (
@@ -54,15 +49,14 @@ class Gradients:
     """
 
     def __init__(self, net: nn.Module, loader: Loader, layer: str | None) -> None:
-        name = head(net, layer, "tracing.layer")
-        last, few = net.get_submodule(name), loader.with_(rows=loader.rows[:8])
-        assert isinstance(last, nn.Linear)
+        name, last = linear_head(net, layer, "tracing.layer")
+        few = loader.with_(rows=loader.rows[:8])
         self.h, self.y = seen(net, loader, layer)
         self.bias = last.bias is not None
         W = [last.weight, last.bias[:, None]] if self.bias else [last.weight]
         self.W = torch.cat(W, 1).detach().double().cpu()
         require(
-            self.h.shape[1] == last.in_features and self.answers(told(net, few)[0]),
+            self.h.shape[1] == last.in_features and self.answers(log_probabilities(net, few)),
             f"tracing.layer={name} does not give the answers of {type(net).__name__}; "
             "tracing=influence needs the linear layer that does",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -73,6 +73,24 @@ def tail(values: Tensor, starts: Iterable[float | Tensor]) -> Tail:
         return Tail(rows, gain, distance)
     sure = (p[rows].sum() - p[~rows].sum() * p[rows].mean()) / rows.sum()
     return Tail(rows, gain, distance, max(sure.item(), 0.0))
+
+
+def cut(
+    rows: Tensor, scores: Tensor, start: float, distance: float
+) -> tuple[Tensor, Mapping[str, float]]:
+    """(the rows in the tail of the scores, if they have one; the evidence)."""
+    seen = scores.isfinite()
+    found = tail(scores[seen], [start])
+    inside = torch.zeros_like(seen)
+    inside[seen] = found.rows & found.apart(distance)
+    evidence = {
+        "distance": found.distance,
+        "sure": found.sure,
+        "gain": found.gain,
+        "start": start,
+        "looked_at": float(seen.sum()),
+    }
+    return rows[inside.to(rows.device)], evidence
 
 
 def histogram(z: Tensor) -> tuple[Tensor, Tensor]:

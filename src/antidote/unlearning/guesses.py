@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -20,13 +20,14 @@ from antidote.core import (
     Split,
     Victim,
     Work,
-    evaluating,
+    logits,
     one_of,
     require,
 )
-from antidote.core.hidden import features, head
-from antidote.core.precision import float32
+from antidote.core.hidden import features, linear_head
 from antidote.unlearning.trigger import Triggers
+
+PROJECTED = "unlearning.guess...layer"
 
 
 @dataclass(frozen=True)
@@ -71,17 +72,6 @@ class Guesser(ABC):
     def __call__(self, victim: Victim, split: Split, triggers: Triggers) -> Guess: ...
 
 
-@torch.no_grad()
-def probabilities(
-    net: nn.Module, loader: Loader, through: Callable[[Tensor], Tensor] = lambda x: x
-) -> Tensor:
-    """(n, K) of rows as stored, in evaluation mode and float32."""
-    with evaluating(net), float32(next(net.parameters()).device):
-        return torch.cat(
-            [net(through(x)).softmax(1).float() for x, _ in loader.with_(augment=None)]
-        )
-
-
 class Removal(Guesser):
     """What the victim answers to the rows with the trigger taken out of their pixels.
 
@@ -97,7 +87,7 @@ class Removal(Guesser):
             if not len(mine):
                 continue
             part = forget.with_(rows=forget.rows[mine])
-            found = probabilities(victim.net, part, trigger.removed)
+            found = logits(victim.net, part, trigger.removed).softmax(1)
             p = p if len(p) else found.new_full((len(y), found.shape[1]), torch.nan)
             if trigger.there:
                 p[mine] = found
@@ -115,18 +105,11 @@ class Projection(Guesser):
         self.layer = layer
 
     def check(self, net: nn.Module) -> None:
-        name = head(net, self.layer, "layer of a projection")
-        kind = type(net.get_submodule(name)).__name__
-        require(
-            isinstance(net.get_submodule(name), nn.Linear),
-            f"layer={name} of the guesses by projection is a {kind}; they need the linear layer "
-            "that answers",
-        )
+        linear_head(net, self.layer, PROJECTED)
 
     @torch.no_grad()
     def __call__(self, victim: Victim, split: Split, triggers: Triggers) -> Guess:
-        name = head(victim.net, self.layer, "layer of a projection")
-        last = victim.net.get_submodule(name)
+        name, last = linear_head(victim.net, self.layer, PROJECTED)
         h, m = (
             features(victim.net, part.with_(augment=None), [name])[name]
             for part in (split.forget, split.retain)
@@ -134,8 +117,7 @@ class Projection(Guesser):
         m = m.mean(0)
         u = F.normalize(h.mean(0) - m, dim=0)
         h = h - ((h - m) @ u)[:, None] * u
-        home = next(last.parameters()).device
-        return Guess(last(h.to(home)).softmax(1))
+        return Guess(last(h.to(last.weight)).softmax(1))
 
 
 class ByMethod(Guesser):
@@ -148,12 +130,13 @@ class ByMethod(Guesser):
         self.method.check(net)
 
     def work(self) -> Iterable[Work]:
-        return self.method.work()
+        # its training is part of the time that the relabelling takes
+        return (work for work in self.method.work() if work.kind != "training")
 
     def __call__(self, victim: Victim, split: Split, triggers: Triggers) -> Guess:
         other = Victim(copy.deepcopy(victim.net), victim.fresh, victim.precision)
         history = self.method.unlearn(other, split)
-        return Guess(probabilities(other.net, split.forget), history)
+        return Guess(logits(other.net, split.forget).softmax(1), history)
 
 
 class FirstTrusted(Guesser):

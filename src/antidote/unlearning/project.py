@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from antidote.core import History, Method, Split, Victim, require
-from antidote.core.hidden import features, head
+from antidote.core import History, Method, Split, Victim
+from antidote.core.hidden import features, linear_head
 
 
 class Project(Method):
@@ -23,17 +23,10 @@ class Project(Method):
         self.layer = layer
 
     def check(self, net: nn.Module) -> None:
-        name = head(net, self.layer, "unlearning.layer")
-        kind = type(net.get_submodule(name)).__name__
-        require(
-            isinstance(net.get_submodule(name), nn.Linear),
-            f"unlearning.layer={name} is a {kind}; the edit needs the linear layer that answers",
-        )
+        linear_head(net, self.layer, "unlearning.layer")
 
     def unlearn(self, victim: Victim, split: Split) -> History:
-        name = head(victim.net, self.layer, "unlearning.layer")
-        last = victim.net.get_submodule(name)
-        assert isinstance(last, nn.Linear)
+        name, last = linear_head(victim.net, self.layer, "unlearning.layer")
         poison, m = (
             features(victim.net, part.with_(augment=None), [name])[name].double().mean(0)
             for part in (split.forget, split.retain)
@@ -55,5 +48,6 @@ def project(last: nn.Linear, u: Tensor, m: Tensor) -> float:
         rest = u - (u @ e) * e
         v = rest / (1 - (u @ e) ** 2).clamp(min=1e-12)
     gone = torch.outer(W @ u, v)
+    share = (gone.norm() / W.norm()).item()
     last.weight.sub_(gone.to(last.weight))
-    return (gone.norm() / W.norm()).item()
+    return share

@@ -20,11 +20,12 @@ from antidote.core import (
     Work,
     derive,
     generator,
+    logits,
     require,
 )
 from antidote.recipe import Recipe
-from antidote.unlearning.guesses import Guess, Guesser, probabilities, shares
-from antidote.unlearning.trained import Trained
+from antidote.unlearning.guesses import Guess, Guesser, shares
+from antidote.unlearning.trained import Trained, check_hold_out
 from antidote.unlearning.trigger import Trigger, Triggers
 
 log = logging.getLogger(__name__)
@@ -37,9 +38,8 @@ class Relabel(Method):
     gives them, of whose guesses the `confident` share is taken; and `stamped` are retained rows
     under their own labels that bear the trigger, as worked out from the forget set (`Triggers`).
     Rows that seem to bear their true labels already (clean-label attacks) teach nothing; stamped
-    ones take their place. `passes` over the
-    retained rows in all, or `least` steps where that is more; after each of `rounds` but the
-    last the net itself guesses anew.
+    ones take their place. `passes` over the retained rows in all, or `least` steps where that is
+    more; after each of `rounds` but the last the net itself guesses anew.
     """
 
     def __init__(
@@ -63,10 +63,7 @@ class Relabel(Method):
         )
         require(0 < confident <= 1, f"unlearning.confident={confident} is not in (0, 1]")
         require(passes > 0, f"unlearning.passes={passes} must be positive; 0.5 is half an epoch")
-        require(
-            0 <= hold_out < 1,
-            f"hold_out={hold_out} is not a share in [0, 1); 0 keeps the last iterate",
-        )
+        check_hold_out(hold_out)
         require(rounds >= 1, f"unlearning.rounds={rounds} must be at least 1")
         self.guess, self.share, self.stamped, self.confident = guess, share, stamped, confident
         self.passes, self.least, self.rounds, self.seed = passes, least, rounds, seed
@@ -88,18 +85,18 @@ class Relabel(Method):
         poison = replace(split, forget=split.forget.with_(rows=split.forget.rows[wrong]))
         history = History()
         for round in range(self.rounds):
-            guess = Guess(torch.empty(0, 0))
-            if self.share and wrong.any():
-                anew = round > 0
-                guess = (
-                    Guess(probabilities(victim.net, poison.forget))
-                    if anew
-                    else self.guess(victim, poison, triggers)
-                )
+            guess = self.guessed(victim, poison, triggers, round)
             taught = self.taught(poison.forget, guess, there, round)
-            history = history + told(guess, triggers, shares(split.retain)) + guess.history
+            history = history + told(guess, there, shares(split.retain)) + guess.history
             history = history + taught.unlearn(victim, split)
         return history
+
+    def guessed(self, victim: Victim, poison: Split, triggers: Triggers, round: int) -> Guess:
+        if not self.share or not poison.forget.count:
+            return Guess(torch.empty(0, 0))
+        if round > 0:
+            return Guess(logits(victim.net, poison.forget).softmax(1))
+        return self.guess(victim, poison, triggers)
 
     def taught(self, poison: Loader, guess: Guess, triggers: list[Trigger], round: int) -> Taught:
         rows, y = sure(poison.rows, guess.p, self.confident)
@@ -133,15 +130,17 @@ def sure(rows: Tensor, p: Tensor, share: float) -> tuple[Tensor, Tensor]:
     return rows[kept.to(rows.device)], p[kept].argmax(1)
 
 
-def told(guess: Guess, triggers: Triggers, usual: Tensor) -> History:
+def told(guess: Guess, found: list[Trigger], usual: Tensor) -> History:
     """What the guesses and triggers look like, as a step of the history."""
-    found = triggers.there()
     step = {"triggers": float(len(found)), "trigger_size": max((t.size for t in found), default=0)}
     return History([{**step, **guess.trust(usual)}])
 
 
 class Taught(Trained):
-    """One round: `lesson` holds the poison under guessed labels, `triggers` are stamped."""
+    """One round: `lesson` holds the poison under guessed labels, `triggers` are stamped.
+
+    `share` and `stamped` of a batch, none of which may be; `over`: passes over the retained rows.
+    """
 
     def __init__(
         self,
@@ -167,14 +166,14 @@ class Taught(Trained):
 
     def passes(self, split: Split) -> Mixed:
         poison = self.shuffled(self.lesson, "poison").with_(batch_size=max(1, self.poison))
-        stamps = self.stamps if self.triggers else 0
-        return Mixed(self.batches(split), poison, stamps, self.triggers, derive(self.seed, "stamp"))
+        how = self.stamps, self.triggers, derive(self.seed, "stamp")
+        return Mixed(self.batches(split), poison, *how)
 
 
 class Mixed:
     """Batches of `retain`, each with one of `poison`; of the first, `stamps` rows bear a trigger.
 
-    Several triggers share the rows by their size.
+    Several triggers take turns, drawn by how many rows bear them.
     """
 
     def __init__(
@@ -187,7 +186,7 @@ class Mixed:
         return len(self.retain)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        weights = torch.tensor([float(t.marked.n) for t in self.triggers])
+        weights = torch.tensor([t.marked.n for t in self.triggers])
         for x, y in self.retain:
             if self.stamps:
                 which = torch.multinomial(weights, 1, generator=self.coin).item()

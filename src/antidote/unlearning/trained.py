@@ -33,6 +33,10 @@ from antidote.recipe import Recipe
 from antidote.unlearning.modes import alone, frozen, relearning
 
 
+def check_hold_out(share: float) -> None:
+    require(0 <= share < 1, f"hold_out={share} is not a share in [0, 1); 0 keeps the last iterate")
+
+
 class Trained(Method):
     """Base of the trained methods: a loss, and the batches it is taken on.
 
@@ -45,10 +49,7 @@ class Trained(Method):
     def __init__(
         self, recipe: Recipe, make_trainer: Callable[..., L.Trainer], hold_out: float, seed: int
     ) -> None:
-        require(
-            0 <= hold_out < 1,
-            f"hold_out={hold_out} is not a share in [0, 1); 0 keeps the last iterate",
-        )
+        check_hold_out(hold_out)
         self.recipe, self.make_trainer, self.seed = recipe, make_trainer, seed
         self.hold_out = hold_out
 

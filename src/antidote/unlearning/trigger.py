@@ -43,7 +43,7 @@ class Moments:
         for x, _ in loader.with_(augment=None):
             x = x.double()
             total, square = total + x.sum(0), square + (x**2).sum(0)
-        return Moments(loader.count, total / loader.count, square / loader.count)
+        return Moments(float(loader.count), total / loader.count, square / loader.count)
 
     @staticmethod
     def mixed(parts: Sequence[Moments], weights: Tensor) -> Moments:
@@ -122,23 +122,21 @@ class Triggers:
 
     def __init__(self, split: Split) -> None:
         classes = {c: Moments.of(part) for c, part in by_label(split.retain).items()}
-        own = by_label(split.forget)
-        said = torch.tensor([float(own[c].count if c in own else 0) for c in classes])
-        whole = self.likeliest(Moments.of(split.forget), classes, said)
+        own = {c: Moments.of(part) for c, part in by_label(split.forget).items()}
+        counts = torch.tensor([m.n for m in own.values()], dtype=torch.float64)
+        said = torch.tensor([own[c].n if c in own else 0.0 for c in classes])
+        whole = self.likeliest(Moments.mixed(list(own.values()), counts), classes, said)
         each = {
-            c: self.likeliest(
-                Moments.of(part), classes, torch.tensor([float(k == c) for k in classes])
-            )
-            for c, part in own.items()
+            c: self.likeliest(m, classes, torch.tensor([float(k == c) for k in classes]))
+            for c, m in own.items()
         }
-        total = sum(t.marked.n for t in each.values())
-        single = sum(t.size * t.marked.n for t in each.values()) / total
+        single = sum(t.size * t.marked.n for t in each.values()) / counts.sum().item()
         apart = len(each) > 1 and single <= FINER * whole.size
         self.of = each if apart else dict.fromkeys(each, whole)
 
     def likeliest(self, marked: Moments, classes: dict[int, Moments], said: Tensor) -> Trigger:
         parts = list(classes.values())
-        usual = torch.tensor([part.n for part in parts])
+        usual = torch.tensor([part.n for part in parts], dtype=torch.float64)
         accounts = [Trigger(marked, Moments.mixed(parts, usual), False)]
         if said.sum() > 0:  # a label may have no retained rows at all
             accounts.append(Trigger(marked, Moments.mixed(parts, said), True))
