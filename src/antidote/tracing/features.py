@@ -36,7 +36,7 @@ class Features(Tracer):
     def __init__(self, distance: float, other_labels: bool, layer: str | None, seed: int) -> None:
         require(
             distance > 0,
-            f"tracing.distance={distance} must be positive; sub-groups of a class reach about 7",
+            f"tracing.distance={distance} must be positive; 8 is the default",
         )
         self.distance, self.other_labels = distance, other_labels
         self.layer, self.seed = layer, seed
