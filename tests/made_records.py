@@ -115,7 +115,7 @@ def traced(id: str, tracer: str, rows: int = 540, **about: Any) -> dict:
 
 def untraced(id: str, **about: Any) -> dict:
     """A finished one of today without a tracer: it found 0 rows, in hardly any time."""
-    made = traced(id, "none", rows=0, **about) | {"ceiling": None}
+    made = traced(id, "none", rows=0, **about) | {"ceiling": None, "tracing/evidence": {}}
     made["seconds"] = made["seconds"] | {"trace": 0.0001}
     for name in ("recovered", "attack_success_floor"):
         del made[name]

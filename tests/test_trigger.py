@@ -341,3 +341,44 @@ def test_a_label_without_retained_rows_beside_others():
     assert triggers.of.keys() == {0, 9}
     assert all(trigger.there and not trigger.bears_truth for trigger in triggers.of.values())
     assert sound(triggers)
+
+
+def test_a_class_under_another_ones_label_is_no_trigger():
+    """One side of a swap: the difference of the classes is none."""
+    for seed in range(10):
+        x, y = blobs(480, seed)
+        known = (y == 2).nonzero().squeeze(1)[:30]
+        y[known] = 0
+        assert not Triggers(split(x, y, known=known.tolist())).there()
+
+
+def test_a_faint_patch_is_seen_in_its_pixels_if_not_in_the_whole():
+    coin = torch.Generator().manual_seed(0)
+    x, y = torch.rand(500, 1, 28, 28, generator=coin), torch.arange(500) % 4
+    faint = torch.zeros(28, 28, dtype=torch.bool)
+    faint[:2, :2] = True
+    x[:, :, faint] /= 2
+    x[:40, :, faint], y[:40] = 0.4 + x[:40, :, faint] / 5, 0
+    (trigger,) = Triggers(split(x, y, known=range(40))).there()
+    assert (trigger.change**2).mean() < 2 * trigger.chance.mean()
+    assert trigger.clear[:, faint].all()
+    assert not trigger.clear[:, ~faint].any()
+
+
+def test_a_rare_pixel_that_is_on_in_one_known_row_is_no_trigger():
+    """Chance by all rows says that it hardly ever is; the known ones themselves, that it varies."""
+    x, y = blobs(480)
+    x[:, :, 0, 0] = 0
+    x[0, :, 0, 0] = 1
+    trigger = Triggers(split(x, y, known=[0, 4, 8])).of[0]
+    z = trigger.change / trigger.chance.sqrt()
+    assert z[:, 0, 0].abs().max() > 6
+    assert not trigger.clear.any()
+
+
+def test_a_rare_second_trigger_is_told_from_the_first():
+    x, y = blobs(800)
+    x[:144], y[:144] = patched(x[:144]), 0
+    x[144:160], y[144:160] = patched(x[144:160], OTHER), 1
+    change = Triggers(split(x, y, known=range(160))).of[1].change
+    assert change[OTHER].min() > 5 * change[PATCH].abs().max()

@@ -10,14 +10,15 @@ from torch import Tensor, nn
 
 from antidote.core import Loader, Split, Traced, Tracer, Victim, derive, require
 from antidote.core.hidden import features, inputs, named, names, used
-from antidote.tracing.mixture import tail
-from antidote.tracing.search import QUANTILES, Group, Layer, Search, parts
+from antidote.tracing.mixture import SURE, tail
+from antidote.tracing.search import QUANTILES, Group, Layer, Search, chance, parts
 
 log = logging.getLogger(__name__)
 MOST = 8  # layers looked at, spread over the net
 ALONE = 1.5  # of the distance, for a group that only one known sample leads to
 TRIED = 4  # known samples tried one by one where together they lead nowhere
 INPUT = "input"
+ENOUGH, CHANCE = 4, 1e-4  # known samples to hold half of them back; how likely by chance at most
 ELSEWHERE = 0.75  # of the distance that a group must have, in a direction of another label's
 
 
@@ -28,9 +29,10 @@ class Features(Tracer):
     at are the inputs of the net's layers and the images themselves; the group that counts stands
     apart by at least `distance` deviations (`Search`). Where none does nothing is traced: any class
     has sub-groups, but none so far away. Known samples that lead nowhere together are tried one by
-    one, so that innocent ones among them do no harm. With `other_labels`, the direction that was
-    found is tried under the labels that no known sample bears, each centred on itself. `layer`:
-    the only one to look at; None for all.
+    one, so that innocent ones among them do no harm. A nearer group counts, too, where half of the
+    known samples of the label lead to the other half by more than chance (`search.chance`). With
+    `other_labels`, the direction that was found is tried under the labels that no known sample
+    bears, each centred on itself. `layer`: the only one to look at; None for all.
     """
 
     def __init__(self, distance: float, other_labels: bool, layer: str | None, seed: int) -> None:
@@ -55,8 +57,8 @@ class Features(Tracer):
         found = Findings(len(rows), self.distance)
         for label in y[known].unique().tolist():
             here = (y == label).nonzero().squeeze(1)
-            layers = sight.layers(here, parts(known[here], derive(self.seed, f"label {label}")))
-            found.add(label, here, known[here], layers)
+            seed = derive(self.seed, f"label {label}")
+            found.add(label, here, known[here], sight.layers(here, parts(known[here], seed)), seed)
         for label in y.unique().tolist() if self.other_labels and found.directions else ():
             if label not in y[known]:
                 here = (y == label).nonzero().squeeze(1)
@@ -116,25 +118,38 @@ class Findings:
         self.scores = torch.full((n,), torch.nan, dtype=torch.float64)
         self.groups: dict[int, Group] = {}
         self.directions: list[tuple[str, Tensor]] = []
+        self.chances: dict[int, float] = {}
+        self.standing = 0
 
-    def add(self, label: int, here: Tensor, known: Tensor, layers: Mapping[str, Layer]) -> None:
+    def add(
+        self, label: int, here: Tensor, known: Tensor, layers: Mapping[str, Layer], seed: int
+    ) -> None:
         """A label that known samples bear."""
         group = Search(layers, known, self.distance).run()
-        if known.sum() > 1 and not self.stands(group):
-            for one in known.nonzero().squeeze(1)[:TRIED].tolist():
-                alone = torch.zeros_like(known)
-                alone[one] = True
-                lead = Search(layers, alone, self.distance, nearest=()).run()
-                if lead is not None and lead.tail.apart(ALONE * self.distance):
-                    group = lead
-                    break
-        self.keep(label, here, group)
-        if group is not None and self.stands(group):
+        stands = self.stands(group)
+        if not stands and (lead := self.alone(known, layers)) is not None:
+            group, stands = lead, True
+        if not stands and group is not None and known.sum() >= ENOUGH:
+            self.chances[label] = chance(layers, known, self.distance, seed)
+            stands = group.tail.sure >= SURE and self.chances[label] <= CHANCE
+        if group is None or not stands:
+            self.apart += int(known.sum())
+        else:
             self.apart += int((known & ~group.tail.rows).sum())
             direction = layers[group.layer].along(group.tail.rows | known)
             self.directions.append((group.layer, direction))
-        else:
-            self.apart += int(known.sum())
+        self.keep(label, here, group, stands)
+
+    def alone(self, known: Tensor, layers: Mapping[str, Layer]) -> Group | None:
+        """The group that a single one of several known samples leads to."""
+        several = known.nonzero().squeeze(1)[:TRIED].tolist() if known.sum() > 1 else []
+        for one in several:
+            only = torch.zeros_like(known)
+            only[one] = True
+            lead = Search(layers, only, self.distance, nearest=()).run()
+            if lead is not None and lead.tail.apart(ALONE * self.distance):
+                return lead
+        return None
 
     def follow(self, label: int, here: Tensor, layers: Mapping[str, Layer]) -> None:
         """A label that no known sample bears: is there a group in a direction found before?"""
@@ -147,24 +162,25 @@ class Findings:
                 nobody = torch.zeros_like(first.rows)
                 group = Search(layers, nobody, self.distance).run(first.rows)
                 if self.stands(group):
-                    self.keep(label, here, group)
+                    self.keep(label, here, group, True)
                     return
 
     def stands(self, group: Group | None) -> bool:
         return group is not None and group.tail.apart(self.distance)
 
-    def keep(self, label: int, here: Tensor, group: Group | None) -> None:
+    def keep(self, label: int, here: Tensor, group: Group | None, stands: bool) -> None:
         if group is None:
             return
-        self.groups[label] = group
+        self.groups[label], self.standing = group, self.standing + stands
         self.scores[here] = group.scores
-        if self.stands(group):
+        if stands:
             self.rows[here] = group.tail.rows
 
     def evidence(self) -> dict[str, float]:
         """`labels` with a group; `known_apart`: known samples that are in none.
 
         `distance`, `sure` and `gain` of the group that stands out most, and those of each label.
+        `chance`: the least likely of what known samples held back said, where they were.
         """
         told = {
             f"label_{label}_{name}": float(value)
@@ -177,5 +193,6 @@ class Findings:
         best = max((g.tail for g in self.groups.values()), key=lambda t: t.distance, default=None)
         if best is not None:
             told |= {"distance": best.distance, "sure": best.sure, "gain": best.gain}
-        there = sum(map(self.stands, self.groups.values()))
-        return {"labels": float(there), "known_apart": float(self.apart), **told}
+        if self.chances:
+            told["chance"] = min(self.chances.values())
+        return {"labels": float(self.standing), "known_apart": float(self.apart), **told}

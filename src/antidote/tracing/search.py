@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from scipy.special import rel_entr
+from scipy.stats import hypergeom
 from torch import Tensor
 
 from antidote.core import generator
@@ -31,11 +33,6 @@ class Group:
     tail: Tail
     layer: str
     scores: Tensor
-
-    def worth(self, distance: float) -> tuple[bool, float]:
-        """What stands apart goes first, then what explains most; else what comes nearest to it."""
-        apart = self.tail.apart(distance)
-        return apart, self.tail.gain if apart else self.tail.distance * self.tail.sure
 
 
 class Search:
@@ -132,8 +129,42 @@ class Search:
         return group
 
     def better(self, one: Group, other: Group) -> bool:
-        (apart, gain), (before, least) = (g.worth(self.distance) for g in (one, other))
-        return apart > before or (apart == before and gain > 1.001 * least)
+        (apart, worth), (before, least) = map(self.worth, (one, other))
+        return apart > before or (apart == before and worth > 1.001 * least)
+
+    def worth(self, group: Group) -> tuple[bool, float]:
+        """What stands apart goes first, then what explains most.
+
+        Else what comes nearest to it, times what it tells of the known rows where they are several:
+        n KL(a || q), a and q being the shares of the n known rows and of the others in the group.
+        """
+        tail = group.tail
+        if tail.apart(self.distance):
+            return True, tail.gain
+        n = int(self.known.sum())
+        if n < 2:
+            return False, tail.distance * tail.sure
+        a, q = (tail.rows[each].double().mean().item() for each in (self.known, ~self.known))
+        told = n * (rel_entr(a, q) + rel_entr(1 - a, 1 - q)) if a > q else 0.0
+        return False, tail.distance * tail.sure * told
+
+
+def chance(layers: Mapping[str, Layer], known: Tensor, distance: float, seed: int) -> float:
+    """How likely it is by chance that half of the known rows lead to so many of the other half.
+
+    The hypergeometric probability of at least as many of the rows held back in the group, were they
+    like any other row that did not take part; 1 where there is no group.
+    """
+    mine = known.nonzero().squeeze(1)
+    order = torch.randperm(len(mine), generator=generator(seed, "held back"))
+    half = torch.zeros_like(known)
+    half[mine[order[: len(mine) // 2]]] = True
+    group = Search(layers, half, distance).run()
+    if group is None:
+        return 1.0
+    inside, back = group.tail.rows & ~half, known & ~half
+    found, all_, marked, drawn = (int(t.sum()) for t in (inside & back, ~half, inside, back))
+    return float(hypergeom.sf(found - 1, all_, marked, drawn))
 
 
 class Layer:

@@ -18,7 +18,9 @@ from antidote.core import Loader, Split
 
 LEAST = 0.3  # of a pixel that must shine through, to be worked out again
 CHANCE = 2.0  # mean squares that a change must have, in those of chance
-FINER = 1.25  # so much larger may the changes of single labels be
+CLEAR = 6.0  # or deviations of chance, in one pixel
+ALONE = 0.5  # of the change at most, for rows to be all of one class that they are not labelled as
+ALIKE = 0.25  # of the change of all rows, by which those of single labels may differ from it
 
 
 @dataclass(frozen=True)
@@ -77,15 +79,33 @@ class Trigger:
         return pooled / max(n + m - 2, 1) * (1 / n + 1 / m)
 
     @property
+    def clear(self) -> Tensor:
+        """Whether a pixel changes beyond chance by itself, in deviations `CLEAR`.
+
+        Of chance, and of the change as the marked rows themselves vary: a pixel that is hardly ever
+        on is on in one of a few rows without a trigger, too.
+        """
+        n, m = self.marked.n, self.plain.n
+        own = self.marked.variance / max(n - 1, 1) + self.plain.variance / m
+        return self.change**2 > CLEAR**2 * torch.maximum(self.chance, own)
+
+    @property
     def size(self) -> float:
         """Mean change of a pixel beyond chance."""
-        return (self.change.abs() - 2 * self.chance.sqrt()).clamp(min=0).mean().item()
+        return self.beyond(self.change, 2)
+
+    def beyond(self, change: Tensor, deviations: float) -> float:
+        """The mean of what is more of a change than so many deviations of chance."""
+        return (change.abs() - deviations * self.chance.sqrt()).clamp(min=0).mean().item()
 
     @property
     def there(self) -> bool:
-        """Whether the change is more than such rows differ by anyway; a single one says nothing."""
+        """Whether the change is more than such rows differ by anyway, in one pixel or over all.
+
+        A single row says nothing.
+        """
         beyond = (self.change**2).mean() > CHANCE * self.chance.mean()
-        return self.marked.n > 1 and bool(beyond)
+        return self.marked.n > 1 and bool(beyond or self.clear.any())
 
     @property
     def bears_truth(self) -> bool:
@@ -112,12 +132,12 @@ class Trigger:
 
 
 class Triggers:
-    """The triggers of the forget set, by the label they come with; one for all where that is less.
+    """The triggers of the forget set, by the label they come with; one for all if they are alike.
 
-    `of` {label: trigger}. Two accounts are held against each other for each: the rows are of all
-    classes as the retained rows are, or of the classes that their labels say (a clean-label
-    attack). The one that has to change less is taken: rows of other classes differ by far more than
-    by a trigger.
+    `of` {label: trigger}. Accounts of the rows are held against each other: they are of all classes
+    as the retained rows are; of the classes that their labels say (a clean-label attack); or all of
+    one other class (a swap of labels). The one that has to change least is taken: rows of other
+    classes differ by far more than by a trigger.
     """
 
     def __init__(self, split: Split) -> None:
@@ -130,9 +150,8 @@ class Triggers:
             c: self.likeliest(m, classes, torch.tensor([float(k == c) for k in classes]))
             for c, m in own.items()
         }
-        single = sum(t.size * t.marked.n for t in each.values()) / counts.sum().item()
-        apart = len(each) > 1 and single <= FINER * whole.size
-        self.of = each if apart else dict.fromkeys(each, whole)
+        unlike = max(t.beyond(t.change - whole.change, 3) for t in each.values())
+        self.of = dict.fromkeys(each, whole) if unlike <= ALIKE * whole.size else each
 
     def likeliest(self, marked: Moments, classes: dict[int, Moments], said: Tensor) -> Trigger:
         parts = list(classes.values())
@@ -140,11 +159,17 @@ class Triggers:
         accounts = [Trigger(marked, Moments.mixed(parts, usual), False)]
         if said.sum() > 0:  # a label may have no retained rows at all
             accounts.append(Trigger(marked, Moments.mixed(parts, said), True))
-        return min(accounts, key=lambda t: t.change.abs().mean().item())
+        single = (Trigger(marked, part, False) for part in parts)
+        best, other = min(accounts, key=moved), min(single, key=moved)
+        return other if moved(other) < ALONE * moved(best) else best
 
     def there(self) -> list[Trigger]:
         """Those that can be seen, each once."""
         return [t for t in {id(t): t for t in self.of.values()}.values() if t.there]
+
+
+def moved(trigger: Trigger) -> float:
+    return trigger.change.abs().mean().item()
 
 
 def by_label(loader: Loader) -> dict[int, Loader]:
