@@ -113,6 +113,33 @@ def test_innocent_suspects_in_the_majority_are_told_apart_from_the_poison():
     assert found.evidence["known_apart"] == len(innocent)
 
 
+def faint(*groups, by=0.6):
+    """Noise; the rows of the groups are a little brighter in the corner."""
+    x, y = stamped()
+    for rows in groups:
+        x[rows, :, -3:, -3:] += by
+    return x, y
+
+
+@pytest.mark.parametrize("known", [FIRST[::10], FIRST[::3]], ids=len)
+def test_a_near_group_counts_if_known_samples_held_back_are_in_it(known):
+    found = traced(faint(FIRST), known)
+    assert 5 < found.evidence["distance"] < 8
+    if len(known) == 4:  # two among 40 of 300 may be by chance
+        assert found.evidence["chance"] > 1e-4
+        assert rows_of(found) == []
+    else:
+        assert found.evidence["chance"] < 1e-4
+        assert found.evidence["labels"] == 1
+        inside = set(rows_of(found)) & set(FIRST)
+        assert len(inside) > 0.8 * (len(FIRST) - len(known))
+
+
+def test_nothing_is_held_back_of_a_few_or_where_a_group_stands_apart():
+    assert "chance" not in traced(stamped(FIRST), FIRST[::5]).evidence
+    assert "chance" not in traced(stamped(), FIRST[:3]).evidence
+
+
 def test_only_a_few_are_tried_one_by_one():
     """The poison comes after four innocent ones, in the order of rows."""
     known = [120, 123, 126, 129, 132, *range(400, 402)]

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from antidote.core import generator
 from antidote.tracing import search
-from antidote.tracing.search import FOLDS, Layer, Search, parts
+from antidote.tracing.search import FOLDS, Layer, Search, chance, parts
 
 N, D, POISON = 1000, 10, 30  # the first POISON rows are poison
 TRUE = torch.arange(N) < POISON
@@ -252,3 +252,44 @@ def test_labels_of_a_few_rows_are_no_error(n):
     known = only(0, n=n)
     group = searching({"a": noise(n=n)}, known).run()
     assert group is None or not group.tail.apart(DISTANCE)
+
+
+def told_by(features, known, seed=0, distance=DISTANCE):
+    part = parts(known, seed)
+    layers = {name: Layer(H, part) for name, H in features.items()}
+    return chance(layers, known, distance, seed)
+
+
+def test_the_chance_is_that_of_drawing_the_rows_held_back_from_all():
+    """4 known of a group of 30: 2 lead to the group, whose other 28 are the 2 held back and 26."""
+    known = only(0, 5, 10, 15)
+    # both of 2 drawn from 998 rows are among 28
+    assert told_by({"a": shifted()}, known) == pytest.approx(28 * 27 / (998 * 997))
+
+
+def test_known_rows_without_a_group_say_as_much_as_chance():
+    """Of 40 draws of innocent rows few fall below 0.05, and none below 0.001."""
+    H = {"a": noise(), "b": noise("other")}
+    draws = [torch.randperm(N, generator=generator(s, "draw"))[:12].tolist() for s in range(40)]
+    p = torch.tensor([told_by(H, only(*rows), seed) for seed, rows in enumerate(draws)])
+    assert (p < 0.05).sum() <= 6
+    assert p.min() > 1e-3
+    assert p.median() > 0.2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_group_too_near_to_stand_apart_is_found_by_what_is_held_back(seed):
+    H = {"a": shifted(3.0), "b": noise("other")}
+    known = only(*range(0, POISON, 2))
+    group = searching(H, known).run()
+    assert not group.tail.apart(DISTANCE)
+    assert group.tail.rows[TRUE].double().mean() > 0.8
+    assert told_by(H, known, seed) < 1e-6
+
+
+def test_what_is_nearest_holds_the_known_rows():
+    """A natural group as far away is none of theirs, though some of them are in it."""
+    H = {"a": shifted(3.0), "b": shifted(3.0, torch.arange(N) % 3 == 0, draw="other")}
+    group = searching(H, only(*range(0, POISON, 2))).run()
+    assert group.layer == "a"
+    assert group.tail.rows[TRUE].double().mean() > 0.8
