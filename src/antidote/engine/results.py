@@ -12,6 +12,8 @@ from antidote.engine import labels
 from antidote.engine.cell import GROUPS
 from antidote.engine.records import Record, Records
 
+EVIDENCE = "distance", "sure", "chance"  # of a tracer's, those with columns
+
 
 def results(output: str | Path) -> pd.DataFrame:
     """One row per record, oldest first, failed cells included; empty if there is none."""
@@ -39,7 +41,7 @@ def row(record: Record) -> dict[str, Any]:
         **numbers,
         **{group: record.get(group, "none") for group in GROUPS},  # tracing came later
         **{f"seconds_{name}": number(value) for name, value in seconds.items()},
-        **{f"tracing/{name}": number(evidence.get(name)) for name in ("distance", "sure")},
+        **{f"tracing/{name}": number(evidence.get(name)) for name in EVIDENCE},
         **{f"search_{name}": number(value) for name, value in search.items()},
         "method": record["unlearning"],
         "rate": number(labels.rate(settings)),

@@ -18,7 +18,7 @@ MOST = 8  # layers looked at, spread over the net
 ALONE = 1.5  # of the distance, for a group that only one known sample leads to
 TRIED = 4  # known samples tried one by one where together they lead nowhere
 INPUT = "input"
-ENOUGH, CHANCE = 4, 1e-4  # known samples to hold half of them back; how likely by chance at most
+ENOUGH, CHANCE = 4, 1e-3  # known samples to hold half of them back; how likely by chance at most
 ELSEWHERE = 0.75  # of the distance that a group must have, in a direction of another label's
 
 
@@ -28,9 +28,9 @@ class Features(Tracer):
     For each label that known samples bear, the other rows of that label are the candidates. Looked
     at are the inputs of the net's layers and the images themselves; the group that counts stands
     apart by at least `distance` deviations (`Search`). Where none does nothing is traced: any class
-    has sub-groups, but none so far away. Known samples that lead nowhere together are tried one by
-    one, so that innocent ones among them do no harm. A nearer group counts, too, where half of the
-    known samples of the label lead to the other half by more than chance (`search.chance`). With
+    has sub-groups, but none so far away. A nearer group counts, too, where half of the label's
+    known samples lead to the other half by more than chance (`search.chance`). Known samples that
+    lead nowhere together are tried one by one, so that innocent ones among them do no harm. With
     `other_labels`, the direction that was found is tried under the labels that no known sample
     bears, each centred on itself. `layer`: the only one to look at; None for all.
     """
@@ -127,11 +127,11 @@ class Findings:
         """A label that known samples bear."""
         group = Search(layers, known, self.distance).run()
         stands = self.stands(group)
-        if not stands and (lead := self.alone(known, layers)) is not None:
-            group, stands = lead, True
         if not stands and group is not None and known.sum() >= ENOUGH:
             self.chances[label] = chance(layers, known, self.distance, seed)
             stands = group.tail.sure >= SURE and self.chances[label] <= CHANCE
+        if not stands and (lead := self.alone(known, layers)) is not None:
+            group, stands = lead, True
         if group is None or not stands:
             self.apart += int(known.sum())
         else:
