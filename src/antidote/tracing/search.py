@@ -152,19 +152,28 @@ class Search:
 def chance(layers: Mapping[str, Layer], known: Tensor, distance: float, seed: int) -> float:
     """How likely it is by chance that half of the known rows lead to so many of the other half.
 
-    The hypergeometric probability of at least as many of the rows held back in the group, were they
-    like any other row that did not take part; 1 where there is no group.
+    Each half is sent out once, and the other held back. Were the rows held back like any other row,
+    those of them in the group would be a hypergeometric draw: counted is the probability of as many
+    or more. Of the two the lower is taken, twice, since either may be it (Bonferroni).
     """
     mine = known.nonzero().squeeze(1)
     order = torch.randperm(len(mine), generator=generator(seed, "held back"))
-    half = torch.zeros_like(known)
-    half[mine[order[: len(mine) // 2]]] = True
-    group = Search(layers, half, distance).run()
+    first = torch.zeros_like(known)
+    first[mine[order[: len(mine) // 2]]] = True
+    return min(
+        1.0,
+        2 * min(drawn(layers, half, known & ~half, distance) for half in (first, known & ~first)),
+    )
+
+
+def drawn(layers: Mapping[str, Layer], sent: Tensor, held: Tensor, distance: float) -> float:
+    """That so many or more of the rows `held` back are in the group of those `sent`."""
+    group = Search(layers, sent, distance).run()
     if group is None:
         return 1.0
-    inside, back = group.tail.rows & ~half, known & ~half
-    found, all_, marked, drawn = (int(t.sum()) for t in (inside & back, ~half, inside, back))
-    return float(hypergeom.sf(found - 1, all_, marked, drawn))
+    inside = group.tail.rows & ~sent
+    found, others, size, n = (int(t.sum()) for t in (inside & held, ~sent, inside, held))
+    return float(hypergeom.sf(found - 1, others, size, n))
 
 
 class Layer:
