@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -20,8 +21,9 @@ class Influence(Tracer):
     """Score: cosine of a row's gradient with the mean one of the known rows, at the last layer.
 
     TracIn's sum over checkpoints is its last term here, and its dot product a cosine, since
-    gradients of fitted rows differ by orders of magnitude. The tail begins at the known rows' mean
-    score; it is poison if it stands at least `distance` deviations apart.
+    gradients of fitted rows differ by orders of magnitude. Each label that known rows bear is
+    looked at by itself: rows of one label have like gradients, poison or not. The tail begins at
+    the known rows' mean score; it is poison if it stands at least `distance` deviations apart.
     `layer`: the one that answers; None for the last linear one.
     """
 
@@ -32,14 +34,22 @@ class Influence(Tracer):
         linear_head(net, self.layer, "tracing.layer")
 
     def trace(self, victim: Victim, split: Split) -> Traced:
-        known, rest = (
-            Gradients(victim.net, part, self.layer) for part in (split.forget, split.retain)
-        )
-        mean = known.mean()
-        scores = rest.cosine(mean)
-        start = known.cosine(mean).nanmean().item()
-        rows, evidence = cut(split.retain.rows, scores, start, self.distance)
-        return Traced(rows, scores, evidence)
+        rest, known = split.retain, split.forget
+        scores = torch.full((rest.count,), torch.nan, dtype=torch.float64)
+        found, evidence = [rest.rows[:0]], dict[str, float]()
+        for label in known.labels.unique().tolist():
+            here = (rest.labels == label).nonzero().squeeze(1)
+            mine, others = (
+                Gradients(victim.net, part.with_(rows=part.rows[part.labels == label]), self.layer)
+                for part in (known, rest)
+            )
+            scores[here.cpu()] = others.cosine(mean := mine.mean())
+            start = mine.cosine(mean).nanmean().item()
+            rows, told = cut(rest.rows[here], scores[here.cpu()], start, self.distance)
+            found.append(rows)
+            if told["distance"] >= evidence.get("distance", -math.inf):
+                evidence = dict(told)
+        return Traced(torch.cat(found), scores, evidence)
 
 
 class Gradients:
