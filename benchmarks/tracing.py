@@ -99,7 +99,7 @@ def measured(n: int, patch: int, way: str, threads: int) -> dict[str, float]:
             answers(model, everything)
             return None
         tracing.features = functools.partial(tracing.features, in_memory=in_memory)
-        tracer = tracing.Features(distance=8.0, other_labels=True, layer=None, seed=0)
+        tracer = tracing.Features(distance=8.0, other_labels=True, unknown=True, layer=None, seed=0)
         return tracer.trace(Victim(model, net), split)
 
     before, anonymous, began = resident("VmRSS"), resident("RssAnon"), time.perf_counter()

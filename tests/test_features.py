@@ -49,7 +49,10 @@ def stamped(*groups):
 
 
 def tracer(**changed):
-    return Features(**{"distance": 8.0, "other_labels": True, "layer": None, "seed": 0} | changed)
+    return Features(
+        **{"distance": 8.0, "other_labels": True, "unknown": True, "layer": None, "seed": 0}
+        | changed
+    )
 
 
 def traced(world, known, **changed):

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from antidote.core import Loader, Split, Traced, Tracer, Victim, derive, require
 from antidote.core.hidden import features, inputs, named, names, used
 from antidote.tracing.mixture import SURE, tail
-from antidote.tracing.search import QUANTILES, Group, Layer, Search, chance, parts
+from antidote.tracing.search import QUANTILES, Group, Layer, Search, chance, parts, unasked
 
 log = logging.getLogger(__name__)
 MOST = 8  # layers looked at, spread over the net
 ALONE = 1.5  # of the distance, for a group that only one known sample leads to
 TRIED = 4  # known samples tried one by one where together they lead nowhere
+FIRST = 0.5  # of the distance that a group must have, to be looked for where no sample is known
 INPUT = "input"
 ENOUGH, CHANCE = 4, 1e-3  # known samples to hold half of them back; how likely by chance at most
 ELSEWHERE = 0.75  # of the distance that a group must have, in a direction of another label's
@@ -32,15 +33,18 @@ class Features(Tracer):
     known samples lead to the other half by more than chance (`search.chance`). Known samples that
     lead nowhere together are tried one by one, so that innocent ones among them do no harm. With
     `other_labels`, the direction that was found is tried under the labels that no known sample
-    bears, each centred on itself. `layer`: the only one to look at; None for all.
+    bears, each centred on itself. With `unknown`, once poison was found, groups are looked for that
+    no known sample leads to: a second trigger. `layer`: the only one to look at; None for all.
     """
 
-    def __init__(self, distance: float, other_labels: bool, layer: str | None, seed: int) -> None:
+    def __init__(
+        self, distance: float, other_labels: bool, unknown: bool, layer: str | None, seed: int
+    ) -> None:
         require(
             distance > 0,
             f"tracing.distance={distance} must be positive; 8 is the default",
         )
-        self.distance, self.other_labels = distance, other_labels
+        self.distance, self.other_labels, self.unknown = distance, other_labels, unknown
         self.layer, self.seed = layer, seed
 
     def check(self, net: nn.Module) -> None:
@@ -51,7 +55,7 @@ class Features(Tracer):
         rows = torch.cat([kept, split.forget.rows])
         y = torch.cat([split.retain.labels, split.forget.labels]).cpu()
         known = torch.arange(len(rows)) >= n
-        if not self.other_labels:
+        if not self.other_labels and not self.unknown:
             rows, y, known = (t[torch.isin(y, y[known])] for t in (rows, y, known))
         sight = Sight(victim.net, split.retain.with_(rows=rows, augment=None), self.layer)
         found = Findings(len(rows), self.distance)
@@ -59,12 +63,14 @@ class Features(Tracer):
             here = (y == label).nonzero().squeeze(1)
             seed = derive(self.seed, f"label {label}")
             found.add(label, here, known[here], sight.layers(here, parts(known[here], seed)), seed)
-        for label in y.unique().tolist() if self.other_labels and found.directions else ():
-            if label not in y[known]:
+        for label in y.unique().tolist() if found.directions else ():
+            seed, followed = derive(self.seed, f"label {label}"), False
+            if self.other_labels and label not in y[known]:
                 here = (y == label).nonzero().squeeze(1)
-                nobody = torch.zeros(len(here), dtype=torch.bool)
-                layers = sight.layers(here, parts(nobody, derive(self.seed, f"label {label}")))
-                found.follow(label, here, layers)
+                followed = found.follow(label, here, sight.layers(here, anyhow(len(here), seed)))
+            if self.unknown and not followed:
+                here = ((y == label) & ~known & ~found.rows).nonzero().squeeze(1)
+                found.wonder(label, here, sight.layers(here, anyhow(len(here), seed)))
         if not found.rows.any():
             log.warning(
                 "the known samples belong to no group that stands apart (%.1f of %g deviations): "
@@ -119,7 +125,7 @@ class Findings:
         self.groups: dict[int, Group] = {}
         self.directions: list[tuple[str, Tensor]] = []
         self.chances: dict[int, float] = {}
-        self.standing = 0
+        self.standing, self.unknown = 0, 0
 
     def add(
         self, label: int, here: Tensor, known: Tensor, layers: Mapping[str, Layer], seed: int
@@ -151,7 +157,7 @@ class Findings:
                 return lead
         return None
 
-    def follow(self, label: int, here: Tensor, layers: Mapping[str, Layer]) -> None:
+    def follow(self, label: int, here: Tensor, layers: Mapping[str, Layer]) -> bool:
         """A label that no known sample bears: is there a group in a direction found before?"""
         for name, direction in self.directions:
             scores = layers[name].H @ direction
@@ -163,7 +169,15 @@ class Findings:
                 group = Search(layers, nobody, self.distance).run(first.rows)
                 if self.stands(group):
                     self.keep(label, here, group, True)
-                    return
+                    return True
+        return False
+
+    def wonder(self, label: int, here: Tensor, layers: Mapping[str, Layer]) -> None:
+        """Is there a group that no known sample leads to?"""
+        group = unasked(layers, self.distance, FIRST)
+        if group is not None and group.tail.apart(ALONE * self.distance):
+            self.unknown += 1
+            self.keep(label, here, group, True)
 
     def stands(self, group: Group | None) -> bool:
         return group is not None and group.tail.apart(self.distance)
@@ -171,13 +185,16 @@ class Findings:
     def keep(self, label: int, here: Tensor, group: Group | None, stands: bool) -> None:
         if group is None:
             return
-        self.groups[label], self.standing = group, self.standing + stands
-        self.scores[here] = group.scores
+        self.standing += stands
+        if label not in self.groups:
+            self.groups[label], self.scores[here] = group, group.scores
         if stands:
-            self.rows[here] = group.tail.rows
+            self.rows[here] |= group.tail.rows
 
     def evidence(self) -> dict[str, float]:
         """`labels` with a group; `known_apart`: known samples that are in none.
+
+        `unknown`: groups that no known sample led to.
 
         `distance`, `sure` and `gain` of the group that stands out most, and those of each label.
         `chance`: the least likely of what known samples held back said, where they were.
@@ -195,4 +212,10 @@ class Findings:
             told |= {"distance": best.distance, "sure": best.sure, "gain": best.gain}
         if self.chances:
             told["chance"] = min(self.chances.values())
-        return {"labels": float(self.standing), "known_apart": float(self.apart), **told}
+        counts = {"labels": self.standing, "known_apart": self.apart, "unknown": self.unknown}
+        return {**{name: float(n) for name, n in counts.items()}, **told}
+
+
+def anyhow(n: int, seed: int) -> Tensor:
+    """The parts of n rows none of which is known."""
+    return parts(torch.zeros(n, dtype=torch.bool), seed)

@@ -23,6 +23,7 @@ MOST, FEW = 2 / 3, 5  # of all rows a group may have; rows it must have
 FOLDS, ROUNDS, SWEEPS = 5, 6, 6
 NEAREST = (10, 30, 100)
 QUANTILES = (0.8, 0.9, 0.95, 0.98, 0.995)  # where a tail may begin
+FARTHEST = (0.015, 0.05)  # of the rows, to begin with where none is known
 SHRINK = 0.1  # of the mean variance, added to every one
 
 
@@ -176,6 +177,23 @@ def drawn(layers: Mapping[str, Layer], sent: Tensor, held: Tensor, distance: flo
     return float(hypergeom.sf(found - 1, others, size, n))
 
 
+def unasked(layers: Mapping[str, Layer], distance: float, first: float) -> Group | None:
+    """The group that rows far out along a layer's main direction lead to; no row is known.
+
+    The search goes on where they lead to one that is `first` of the distance away.
+    """
+    nobody = torch.zeros(len(next(iter(layers.values())).H), dtype=torch.bool)
+    search = Search(layers, nobody, distance)
+    for name, layer in layers.items():
+        out = layer.outlying()
+        for share in FARTHEST:
+            search.discriminated(name, out >= out.quantile(1 - share))
+    best = search.best
+    if best is None or best.tail.distance < first * distance:
+        return None
+    return search.run(best.tail.rows)
+
+
 class Layer:
     """Features (n, d) of one layer, standardised, ready to be told apart in any way.
 
@@ -209,6 +227,12 @@ class Layer:
             scores = torch.where(rest, scores, own[-1])
         everywhere = torch.stack(self.rests).all(0)
         return torch.where(everywhere, torch.stack(own).mean(0), scores) if own else scores
+
+    def outlying(self) -> Tensor:
+        """(n,) squared projections on the first principal direction (spectral signatures)."""
+        X = self.H - self.H.mean(0)
+        _, vectors = torch.linalg.eigh(X.T @ X)
+        return (X @ vectors[:, -1]) ** 2
 
     def along(self, rows: Tensor) -> Tensor:
         """(d,) the direction of `rows` against the others."""
