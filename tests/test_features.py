@@ -160,11 +160,32 @@ def test_a_group_under_another_label_is_found_from_a_single_known_row():
 
 
 def test_other_labels_are_left_alone_where_they_are_not_asked_for():
-    found = traced(stamped(FIRST, SECOND), FIRST[:1], other_labels=False)
+    found = traced(stamped(FIRST, SECOND), FIRST[:1], other_labels=False, unknown=False)
     assert rows_of(found) == FIRST[1:]
     _, y = stamped()
     looked_at = found.scores.isfinite()
     assert torch.equal(looked_at, y[1:] == 0)
+
+
+def second(first, rows):
+    """As stamped, and `rows` are dark in the opposite corner: another trigger."""
+    x, y = stamped(first)
+    x[rows, :, :3, :3] = -1
+    return x, y
+
+
+@pytest.mark.parametrize("rows", [SECOND, list(range(300, 390, 3))], ids=["other label", "same"])
+def test_a_second_trigger_is_found_of_which_no_sample_is_known(rows):
+    found = traced(second(FIRST, rows), FIRST[:1])
+    assert rows_of(found) == sorted([*FIRST[1:], *rows])
+    assert found.evidence["unknown"] == 1
+    assert rows_of(traced(second(FIRST, rows), FIRST[:1], unknown=False)) == FIRST[1:]
+
+
+def test_nothing_unknown_is_looked_for_where_nothing_known_is_found():
+    found = traced(second([], SECOND), [300])
+    assert rows_of(found) == []
+    assert found.evidence["unknown"] == 0
 
 
 def test_a_label_of_its_own_known_rows_is_searched_from_those():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from antidote.core import Loader, Split, Traced, Tracer, Victim, derive, require
 from antidote.core.hidden import features, inputs, named, names, used
-from antidote.tracing.mixture import SURE, tail
+from antidote.tracing.mixture import FEWEST, SURE, tail
 from antidote.tracing.search import QUANTILES, Group, Layer, Search, chance, parts, unasked
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,8 @@ class Features(Tracer):
                 followed = found.follow(label, here, sight.layers(here, anyhow(len(here), seed)))
             if self.unknown and not followed:
                 here = ((y == label) & ~known & ~found.rows).nonzero().squeeze(1)
-                found.wonder(label, here, sight.layers(here, anyhow(len(here), seed)))
+                if len(here) >= FEWEST:
+                    found.wonder(label, here, sight.layers(here, anyhow(len(here), seed)))
         if not found.rows.any():
             log.warning(
                 "the known samples belong to no group that stands apart (%.1f of %g deviations): "

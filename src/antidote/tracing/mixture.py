@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+FEWEST = 10  # values that may have a tail
 BINS = 1024  # EM works on a histogram: its cost does not grow with the data
 ROUNDS, STILL = 100, 1e-7
 LEAST = 1e-2  # a component's deviation, at least this share of all values'
@@ -44,7 +45,7 @@ def tail(values: Tensor, starts: Iterable[float | Tensor]) -> Tail:
     v = values.double()
     n, nothing = len(v), torch.zeros(len(v), dtype=torch.bool, device=v.device)
     spread = v.std(correction=0)
-    if n < 10 or not spread > 0:
+    if n < FEWEST or not spread > 0:
         return Tail(nothing)
     z = (v - v.mean()) / spread
     middle = z.median()
