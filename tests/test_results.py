@@ -197,3 +197,20 @@ def test_the_readme_says_what_traced_methods_take_against_retraining():
         ]
         for figure, value in zip(told, values, strict=True):
             assert near(figure, value, 2), name
+
+
+def test_the_readme_says_of_swapped_classes_what_the_table_says():
+    table = cells("traced_swaps_small").fillna({"tracing": "none"})
+    table = table.query("poison == 'interclass' and method == 'relabel'")
+    text = (HERE / "README.md").read_text().split("Wrong labels without a trigger", 1)[1]
+    rows = rows_of(text.split("come to the same here")[0])[1:]
+    assert len(rows) == len(table) == 6
+    for known, tracing, found, told in rows:
+        chosen = (table["discovery"] == KNOWN[known]) & (table["tracing"] == tracing.strip("`"))
+        (row,) = (row for _, row in table[chosen].iterrows())
+        if "/" in found:
+            shares = found.removesuffix(" %").split(" / ")
+            for share, name in zip(shares, ("recall", "precision"), strict=True):
+                assert near(share, 100 * row[f"tracing/{name}"], 0)
+        for figure, value in zip(told.split(", "), figures(row), strict=True):
+            assert near(figure, value, 1), (known, tracing)
