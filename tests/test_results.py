@@ -214,3 +214,22 @@ def test_the_readme_says_of_swapped_classes_what_the_table_says():
                 assert near(share, 100 * row[f"tracing/{name}"], 0)
         for figure, value in zip(told.split(", "), figures(row), strict=True):
             assert near(figure, value, 1), (known, tracing)
+
+
+def test_the_readme_says_of_tracers_what_the_table_says():
+    table, attack = cells("tracers_small"), ""
+    text = (HERE / "README.md").read_text().split("## Tracers side by side", 1)[1]
+    heads, *rows = rows_of(text.split("\n## ")[0])
+    assert len(rows) == 12
+    for row in rows:  # the first cell is empty where the attack is the one above
+        name, known, *told = row if len(row) == len(heads) else ["", *row]
+        attack = ATTACKS.get(name, attack)
+        here = (table["poison"] == attack) & (table["discovery"] == KNOWN[known])
+        for head, found in zip(heads[2:], told, strict=True):
+            (cell,) = (c for _, c in table[here & (table["tracing"] == head.strip("`"))].iterrows())
+            shares = [cell[f"tracing/{share}"] for share in ("recall", "precision")]
+            if found == "nothing":
+                assert cell["tracing/rows"] == 0
+                continue
+            for figure, share in zip(found.removesuffix(" %").split(" / "), shares, strict=True):
+                assert near(figure, 100 * share, 0), (attack, known, head)
