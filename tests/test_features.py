@@ -182,6 +182,13 @@ def test_a_second_trigger_is_found_of_which_no_sample_is_known(rows):
     assert rows_of(traced(second(FIRST, rows), FIRST[:1], unknown=False)) == FIRST[1:]
 
 
+def test_a_few_odd_rows_are_no_second_trigger():
+    """The known trigger has 40 rows: fewer than 10 are too few."""
+    found = traced(second(FIRST, SECOND[:8]), FIRST[:1])
+    assert rows_of(found) == FIRST[1:]
+    assert found.evidence["unknown"] == 0
+
+
 def test_nothing_unknown_is_looked_for_where_nothing_known_is_found():
     found = traced(second([], SECOND), [300])
     assert rows_of(found) == []

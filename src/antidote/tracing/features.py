@@ -18,6 +18,7 @@ MOST = 8  # layers looked at, spread over the net
 ALONE = 1.5  # of the distance, for a group that only one known sample leads to
 TRIED = 4  # known samples tried one by one where together they lead nowhere
 FIRST = 0.5  # of the distance that a group must have, to be looked for where no sample is known
+SMALL = 0.25  # of the rows of a known group that an unknown one must have
 INPUT = "input"
 ENOUGH, CHANCE = 4, 1e-3  # known samples to hold half of them back; how likely by chance at most
 ELSEWHERE = 0.75  # of the distance that a group must have, in a direction of another label's
@@ -126,6 +127,7 @@ class Findings:
         self.groups: dict[int, Group] = {}
         self.directions: list[tuple[str, Tensor]] = []
         self.chances: dict[int, float] = {}
+        self.sizes: list[int] = []  # of the groups that known rows led to
         self.standing, self.unknown = 0, 0
 
     def add(
@@ -143,6 +145,7 @@ class Findings:
             self.apart += int(known.sum())
         else:
             self.apart += int((known & ~group.tail.rows).sum())
+            self.sizes.append(int((known | group.tail.rows).sum()))
             direction = layers[group.layer].along(group.tail.rows | known)
             self.directions.append((group.layer, direction))
         self.keep(label, here, group, stands)
@@ -174,9 +177,14 @@ class Findings:
         return False
 
     def wonder(self, label: int, here: Tensor, layers: Mapping[str, Layer]) -> None:
-        """Is there a group that no known sample leads to?"""
+        """Is there a group that no known sample leads to?
+
+        A few odd rows of a label lie as far away as a trigger, but are not as many.
+        """
         group = unasked(layers, self.distance, FIRST)
-        if group is not None and group.tail.apart(ALONE * self.distance):
+        if group is None or group.tail.rows.sum() < SMALL * min(self.sizes):
+            return
+        if group.tail.apart(ALONE * self.distance):
             self.unknown += 1
             self.keep(label, here, group, True)
 
