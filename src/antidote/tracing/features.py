@@ -128,7 +128,8 @@ class Findings:
         self.directions: list[tuple[str, Tensor]] = []
         self.chances: dict[int, float] = {}
         self.sizes: list[int] = []  # of the groups that known rows led to
-        self.standing, self.unknown = 0, 0
+        self.standing: set[int] = set()  # labels
+        self.unknown = 0
 
     def add(
         self, label: int, here: Tensor, known: Tensor, layers: Mapping[str, Layer], seed: int
@@ -194,18 +195,16 @@ class Findings:
     def keep(self, label: int, here: Tensor, group: Group | None, stands: bool) -> None:
         if group is None:
             return
-        self.standing += stands
-        if label not in self.groups:
+        if label not in self.standing:  # what known samples led to is told, not what came after
             self.groups[label], self.scores[here] = group, group.scores
         if stands:
+            self.standing.add(label)
             self.rows[here] |= group.tail.rows
 
     def evidence(self) -> dict[str, float]:
         """`labels` with a group; `known_apart`: known samples that are in none.
 
-        `unknown`: groups that no known sample led to.
-
-        `distance`, `sure` and `gain` of the group that stands out most, and those of each label.
+        `unknown`: groups that no known sample led to. `distance`, `sure` and `gain` of the group that stands out most, and those of each label.
         `chance`: the least likely of what known samples held back said, where they were.
         """
         told = {
@@ -221,7 +220,7 @@ class Findings:
             told |= {"distance": best.distance, "sure": best.sure, "gain": best.gain}
         if self.chances:
             told["chance"] = min(self.chances.values())
-        counts = {"labels": self.standing, "known_apart": self.apart, "unknown": self.unknown}
+        counts = {"labels": len(self.standing), "known_apart": self.apart, "unknown": self.unknown}
         return {**{name: float(n) for name, n in counts.items()}, **told}
 
 

@@ -168,7 +168,7 @@ def chance(layers: Mapping[str, Layer], known: Tensor, distance: float, seed: in
 
 
 def drawn(layers: Mapping[str, Layer], sent: Tensor, held: Tensor, distance: float) -> float:
-    """That so many or more of the rows `held` back are in the group of those `sent`."""
+    """The probability that so many of `held` are in the group of `sent`, or more."""
     group = Search(layers, sent, distance).run()
     if group is None:
         return 1.0
