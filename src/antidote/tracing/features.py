@@ -204,8 +204,9 @@ class Findings:
     def evidence(self) -> dict[str, float]:
         """`labels` with a group; `known_apart`: known samples that are in none.
 
-        `unknown`: groups that no known sample led to. `distance`, `sure` and `gain` of the group that stands out most, and those of each label.
-        `chance`: the least likely of what known samples held back said, where they were.
+        `unknown`: groups that no known sample led to. `distance`, `sure` and `gain` of the group
+        that stands out most, and those of each label. `chance`: the least likely of what known
+        samples held back said, where they were.
         """
         told = {
             f"label_{label}_{name}": float(value)
