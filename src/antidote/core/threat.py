@@ -62,25 +62,12 @@ class Poison:
     discoverable: Tensor | None = None
 
 
-class Attack(ABC):
-    """Turns clean data into poisoned.
-
-    `surrogate()` is a clean model, trained when called; only an attack that says so may call it,
-    since its poison then depends on how victims are trained.
-    """
-
-    needs_surrogate = False
-
-    @abstractmethod
-    def poison(self, data: Data, surrogate: Callable[[], nn.Module]) -> Poison: ...
-
-
 @dataclass(frozen=True)
 class Work:
     """A piece of a method's work that is counted, timed, and kept if it can be had again.
 
-    `kind`: "importances", "search", "tracing" or "training". `what`: all that determines its
-    result, besides net and data. `name`: what a plan calls it.
+    `kind`: "importances", "search", "tracing", "crafting" or "training". `what`: all that
+    determines its result, besides net and data. `name`: what a plan calls it.
     """
 
     kind: str
@@ -110,6 +97,34 @@ class Memo:
     ) -> tuple[Tries, Callable[[Tries], None]]:
         """What the tries of a search gave in earlier runs, and a function that keeps more."""
         return {}, lambda tries: None
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A clean model, for attacks that are crafted against one.
+
+    It is trained when called, by the victim's recipe but from other draws than the victim's: an
+    attacker knows how a victim will be trained, not from which weights. `memo` keeps what is
+    crafted, by net and loaders.
+    """
+
+    train: Callable[[], nn.Module]
+    memo: Memo = field(default_factory=Memo, repr=False, compare=False)
+
+    def __call__(self) -> nn.Module:
+        return self.train()
+
+
+class Attack(ABC):
+    """Turns clean data into poisoned.
+
+    `needs_surrogate`: it calls the surrogate, which a plan counts.
+    """
+
+    needs_surrogate = False
+
+    @abstractmethod
+    def poison(self, data: Data, surrogate: Surrogate) -> Poison: ...
 
 
 @dataclass(frozen=True)

@@ -181,6 +181,10 @@ class Cell:
         trained_by = ("model", "recipe", "trainer", "seed")
         return fingerprint(data, *self.stage("poison", *trained_by))
 
+    def surrogate(self, data: str) -> str:
+        """A net for attacks that craft against one; it knows nothing of the poison."""
+        return fingerprint("surrogate", data, *self.stage("model", "recipe", "trainer", "seed"))
+
     def victim(self, data: str) -> str:
         return fingerprint(self.poisoned(data), "victim", self.file("victim"))
 

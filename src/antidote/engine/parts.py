@@ -14,7 +14,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from antidote.core import Attack, Data, Method, Poison, Tracer
+from antidote.core import Attack, Data, Method, Poison, Surrogate, Tracer, derive
 from antidote.core.data import digest, fingerprint
 from antidote.engine import stages
 from antidote.engine.callback import Measured
@@ -69,18 +69,21 @@ class Parts:
         steps, scale = self.recipe.total_steps(samples), self.scale
         return Training(module, self.store, fingerprint(key, self.where), steps, scale=scale, **how)
 
-    def clean(self, data: Data, found: str) -> nn.Module:
+    def surrogate(self, data: Data, found: str) -> Surrogate:
         """A net fitted on the data without poison, for attacks that ask."""
-        nobody = torch.empty(0, dtype=torch.int64, device=data.train.y.device)
-        verdict = Untouched("test/accuracy")
-        poison = Poison(data.train, data.train.y, nobody, {}, verdict)
-        module = self.make_victim(recipe=self.recipe, data=data)
-        loader = stages.training(data, poison, self.recipe.batch_size, self.cell.seed)
-        key = fingerprint("clean", *self.cell.stage("model", "recipe", "trainer", "seed"), found)
-        with self.training(module, key, loader.count) as training:
-            fit = (self.make_trainer, module, loader, training.callbacks, training.steps)
-            stages.fit(*fit, self.cell.seed)
-        return module.net.to(self.device).eval()
+        seed = derive(self.cell.seed, "surrogate")
+
+        def train() -> nn.Module:
+            nobody = torch.empty(0, dtype=torch.int64, device=data.train.y.device)
+            clean = Poison(data.train, data.train.y, nobody, {}, Untouched("test/accuracy"))
+            module = self.make_victim(recipe=self.recipe, data=data, seed=seed)
+            loader = stages.training(data, clean, self.recipe.batch_size, seed)
+            with self.training(module, self.cell.surrogate(found), loader.count) as training:
+                fit = (self.make_trainer, module, loader, training.callbacks, training.steps)
+                stages.fit(*fit, seed)
+            return module.net.to(self.device).eval()
+
+        return Surrogate(train, self.memo())
 
     def ceiling(self, data: Data, poison: Poison, found: str) -> dict[str, float] | None:
         """What is measured on a net that never saw the poison, if it is asked for."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from antidote.core import (
     Attack,
@@ -14,6 +12,7 @@ from antidote.core import (
     Poison,
     Probe,
     Samples,
+    Surrogate,
     everything,
     generator,
     one_of,
@@ -42,7 +41,7 @@ class Interclass(Attack):
         one_of("poison.rows", rows, ("first", "random"))
         self.rate, self.classes, self.rows, self.seed = rate, tuple(classes), rows, seed
 
-    def poison(self, data: Data, surrogate: Callable[[], nn.Module]) -> Poison:
+    def poison(self, data: Data, surrogate: Surrogate) -> Poison:
         require(
             all(c in range(data.num_classes) for c in self.classes),
             f"poison.classes={list(self.classes)} names a class that does not exist: "

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import nn
 
 from antidote.core import (
     Attack,
@@ -14,6 +11,7 @@ from antidote.core import (
     Poison,
     Probe,
     Samples,
+    Surrogate,
     everything,
     generator,
     require,
@@ -34,7 +32,7 @@ class LabelNoise(Attack):
         check_rate(rate)
         self.rate, self.seed = rate, seed
 
-    def poison(self, data: Data, surrogate: Callable[[], nn.Module]) -> Poison:
+    def poison(self, data: Data, surrogate: Surrogate) -> Poison:
         indices = draw(self.rate, data.train, self.seed)
         order = torch.randperm(len(indices), generator=generator(self.seed, "label swap"))
         labels = data.train.y.clone()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import nn
 
-from antidote.core import Attack, Data, Poison, Probe, everything
+from antidote.core import Attack, Data, Poison, Probe, Surrogate, everything
 from antidote.metrics.accuracy import PlainAccuracy
 from antidote.metrics.score import Untouched
 
@@ -15,7 +12,7 @@ from antidote.metrics.score import Untouched
 class NoPoison(Attack):
     """Leaves the data as they are; only test accuracy is measured."""
 
-    def poison(self, data: Data, surrogate: Callable[[], nn.Module]) -> Poison:
+    def poison(self, data: Data, surrogate: Surrogate) -> Poison:
         return Poison(
             train=data.train,
             truth=data.train.y,

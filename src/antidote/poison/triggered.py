@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from antidote.core import (
     Attack,
@@ -15,6 +15,7 @@ from antidote.core import (
     Poison,
     Probe,
     Samples,
+    Surrogate,
     View,
     as_float,
     everything,
@@ -78,7 +79,7 @@ class Triggered(Attack):
             view = Stored(view, data.train.x.dtype)
         return Probe(everything(data.test, view=view), rule.measure(data.num_classes))
 
-    def poison(self, data: Data, surrogate: Callable[[], nn.Module]) -> Poison:
+    def poison(self, data: Data, surrogate: Surrogate) -> Poison:
         self.check(data)
         indices, labels, stamp = self.rows(data.train), self.labels(data), self.in_training(data)
         pre = self.stage == "pre_augment"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from antidote.core import Data, Poison, Probe, Samples, Verdict, View, require
+from antidote.core import Data, Poison, Probe, Samples, Surrogate, Verdict, View, require
 from antidote.metrics.score import Recovery
 from antidote.poison.draw import count, order
 from antidote.poison.labels import AllToOne
@@ -119,7 +119,7 @@ class TwoTriggers(Triggered):
         each = zip(NAMES, self.squares, self.rules, strict=True)
         return {name: self.trigger(data, square.stamp, rule) for name, square, rule in each}
 
-    def poison(self, data: Data, surrogate: Callable[[], nn.Module]) -> Poison:
+    def poison(self, data: Data, surrogate: Surrogate) -> Poison:
         left = super().poison(data, surrogate)
         harmed, success = MEANS
         verdict = Mean(Recovery(harmed, "test/accuracy", success, "poisoned/accuracy"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from antidote.core import Defence
+from antidote.core import Attack
 from antidote.core.data import fingerprint, loader_fingerprint
 from antidote.engine import source, stages, victim
 from antidote.engine.cell import Cell, short_hash
@@ -51,7 +51,7 @@ class Planner:
     def __init__(self, first: Cell) -> None:
         self.plan, self.records = Plan(), Records(first.output)
         self.store = Store(first.settings["store"], "on")
-        self.defences: dict[str, Defence] = {}
+        self.parts: dict[str, Any] = {}
         self.hardware: dict[tuple[str, int], dict[str, Any]] = {}
         self.done_otherwise = {r["config_hash"] for r in self.records if r["status"] == "ok"}
 
@@ -84,6 +84,11 @@ class Planner:
         if not cell.settings["victim"]:
             self.keep(key, about)
             yield "victims", victim.KIND, key, scale
+        attack: Attack = self.built(cell, "poison")
+        if attack.needs_surrogate:
+            clean = fingerprint(cell.surrogate(data), where)
+            self.keep(clean, self.store.about(victim.KIND, clean))
+            yield "surrogates", victim.KIND, clean, scale
         if cell.settings["ceiling"]:
             best = fingerprint(cell.ceiling(data), where)
             self.keep(best, self.store.about(victim.KIND, best))
@@ -92,7 +97,7 @@ class Planner:
         net = [code(targets(cell.content["model"])), where]
         for group, origin in (("tracing", cell.known(data)), ("unlearning", cell.traced(data))):
             loaders = self.loaders(cell, origin)
-            for work in self.defence(cell, group).work():
+            for work in self.built(cell, group).work():
                 if work.kind == "training":  # its result is the cell's
                     yield work.name, cell.choices["unlearning"], cell.id(data), scale
                     continue
@@ -110,11 +115,11 @@ class Planner:
         if about is not None:
             self.plan.kept.add(key)
 
-    def defence(self, cell: Cell, group: str) -> Defence:
+    def built(self, cell: Cell, group: str) -> Any:
         settings = short_hash(cell.content[group])
-        if settings not in self.defences:
-            self.defences[settings] = cell.build(group)
-        return self.defences[settings]
+        if settings not in self.parts:
+            self.parts[settings] = cell.build(group)
+        return self.parts[settings]
 
 
 def plan_of(cells: Iterable[Cell]) -> Plan:

@@ -44,7 +44,7 @@ def run(cfg: DictConfig) -> float:
             len(data.test),
             data.num_classes,
         )
-        poison = parts.attack.poison(data, lambda: parts.clean(data, found))
+        poison = parts.attack.poison(data, parts.surrogate(data, found))
         known, unknown = stages.discover(parts.discovery, poison, parts.tracer, parts.method)
         batch_size, origin = parts.recipe.batch_size, cell.known(found)
         split = stages.split(data, poison, known, batch_size, origin, parts.memo())
