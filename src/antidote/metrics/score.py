@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from antidote.core import Verdict
+from antidote.metrics.gus import THRESHOLD
 
 LEAST = 0.01  # accuracy an attack must have taken; a share of less is noise, of any size
 Measured = Mapping[str, float]
@@ -32,16 +34,19 @@ class Recovery(Verdict):
         """Shares, none of them clipped; None where a denominator has no meaning.
 
         healed = (A(after) - A(before)) / (C(before) - A(before)), None if the attack took less than
-        `LEAST`; healed_rel = A(after) / C(before); healed_asr = 1 - S(after) / S(before);
-        healed_raw = A(after); healed_train = the accuracy `seen` after (what Potion's first author
-        calls healed in the next paper, arXiv 2505.17730); accuracy_drop = C(before) - C(after).
+        `LEAST`; residual = 1 - healed; healed_rel = A(after) / C(before);
+        healed_asr = 1 - S(after) / S(before); healed_raw = A(after);
+        healed_train = the accuracy `seen` after (what Potion's first author calls healed in the
+        next paper, arXiv 2505.17730); accuracy_drop = C(before) - C(after).
         With a net that never saw the poison, recovered = (A(after) - A(before)) / (A(ceiling) -
         A(before)), beside that net's own A, C and S.
         """
         A, C, S = ((before[m], after[m]) for m in (self.harmed, self.intact, self.success))
         taken = C[0] - A[0]
+        healed = (A[1] - A[0]) / taken if taken > LEAST - 1e-9 else None
         return {
-            "healed": (A[1] - A[0]) / taken if taken > LEAST - 1e-9 else None,
+            "healed": healed,
+            "residual": None if healed is None else 1 - healed,
             "healed_rel": A[1] / C[0] if C[0] else None,
             "healed_asr": (S[0] - S[1]) / S[0] if S[0] else None,
             "healed_raw": A[1],
@@ -64,6 +69,54 @@ class Recovery(Verdict):
             "harmed_accuracy_ceiling": best,
             "attack_success_floor": ceiling[self.success],
         }
+
+
+@dataclass(frozen=True)
+class Residual(Verdict):
+    """For poison that only a statistic can see, which is 0 without poison; names of measures.
+
+    `statistic`, T: more is more poison; `control`: the same of what the net cannot know; both are
+    means of `n` values of variance 1. `intact`, C: the model's use. `told`: further columns.
+    """
+
+    statistic: str
+    control: str
+    n: str
+    intact: str
+    told: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(
+        self, before: Measured, after: Measured, ceiling: Measured | None = None
+    ) -> Scores:
+        """residual = T(after) / T(before), healed = 1 - residual; accuracy_drop as elsewhere.
+
+        Both None where T(before) cannot be told from its control: no poison is detectable, so none
+        can be healed. recovered = (T(before) - T(after)) / (T(before) - T(ceiling)).
+        """
+        T = before[self.statistic], after[self.statistic]
+        C = before[self.intact], after[self.intact]
+        found = self.detectable(before)
+        residual = T[1] / T[0] if found else None
+        scores: Scores = {
+            "healed": None if residual is None else 1 - residual,
+            "residual": residual,
+            "accuracy_drop": C[0] - C[1],
+            "clean_accuracy_before": C[0],
+            "clean_accuracy": C[1],
+            **{f"{column}_before": before[name] for column, name in self.told.items()},
+            **{column: after[name] for column, name in self.told.items()},
+        }
+        if ceiling is None:
+            return scores
+        gap = T[0] - ceiling[self.statistic]
+        best = {f"{column}_ceiling": ceiling[name] for column, name in self.told.items()}
+        recovered = {"recovered": (T[0] - T[1]) / gap if found else None}
+        return scores | recovered | {"clean_accuracy_ceiling": ceiling[self.intact]} | best
+
+    def detectable(self, before: Measured) -> bool:
+        """One-sided at 1 %: the difference of the two means has variance 2 / n."""
+        apart = before[self.statistic] - before[self.control]
+        return apart * math.sqrt(before[self.n] / 2) > THRESHOLD
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def result_table(record: Record) -> Table:
         before = record.get(f"{metric.name}_before")
         made.add_row(
             metric.label + remark(record, metric.name),
-            percent(before) if before is not None else "",
+            figure(before, metric) if before is not None else "",
             figure(told(record, metric.name), metric),
         )
     return made
@@ -86,7 +86,7 @@ def figure(value: Any, metric: Metric) -> str:
         return "-"
     if metric.unit in ("share", "points"):
         return percent(value)
-    return f"{value:.1f}" if metric.unit == "seconds" else f"{value:g}"
+    return f"{value:.1f}" if metric.unit == "seconds" else f"{value:.4g}"
 
 
 def remark(record: Record, name: str) -> str:
