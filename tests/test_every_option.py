@@ -14,7 +14,8 @@ from numpy.random import default_rng
 from omegaconf import OmegaConf, open_dict
 from PIL import Image
 
-from antidote.engine import source
+from antidote.core import Meter
+from antidote.engine import callback, source
 from antidote.engine.cell import Cell
 from antidote.engine.store import Store
 
@@ -158,7 +159,9 @@ def through(run, tmp_path, done):
 def test_an_option_comes_to_its_end(through, option):
     result = through(option)
     assert result["status"] == "ok"
-    assert all(0 <= value <= 1 for when in ("before", "after") for value in result[when].values())
+    measured = {**result["before"], **result["after"]}
+    shares = [value for name, value in measured.items() if not name.startswith("gus/")]
+    assert all(0 <= share <= 1 for share in shares)
 
 
 METHODS = [option for option in OPTIONS if option.startswith("unlearning/")]
@@ -191,6 +194,23 @@ def cell_of(*overrides: str) -> Cell:
 def test_an_option_without_its_hardware_says_so(through, option):
     with pytest.raises(SystemExit, match=REFUSED[option]):
         through(option)
+
+
+@pytest.mark.parametrize("option", METHODS)
+def test_a_method_says_how_many_sample_gradients_it_took(run, tmp_path, monkeypatch, option):
+    """What its nets saw is counted as well, by somebody else."""
+    meters = []
+
+    class Seen(Meter):
+        def __init__(self):
+            super().__init__()
+            meters.append(self)
+
+    monkeypatch.setattr(callback, "Meter", Seen)
+    left = run(*overrides(option, tmp_path), small=[])
+    (meter,) = meters
+    assert left["sample_gradients"] == meter.count.gradients
+    assert left["forwards"] == meter.count.forwards
 
 
 @pytest.mark.parametrize("option", METHODS)

@@ -61,6 +61,11 @@ class Recipe:
         assert self.epochs is not None
         return max(1, round(self.epochs * batches(samples, self.batch_size, join=True)))
 
+    def samples(self, n: int) -> int:
+        """Sample gradients of a whole training on n samples."""
+        passes, rest = divmod(self.total_steps(n), batches(n, self.batch_size, join=True))
+        return passes * n + rest * self.batch_size
+
     def optimizers(self, parameters: Iterable[Tensor], steps: int) -> dict[str, Any]:
         """What a LightningModule's `configure_optimizers` returns; the schedule moves each step."""
         optimizer = self.optimizer(parameters)

@@ -12,6 +12,7 @@ from antidote.core.data import (
     everything,
     generator,
 )
+from antidote.core.meter import Meter, compute
 from antidote.core.net import accuracy, answers, evaluating, logits
 from antidote.core.threat import (
     Attack,
@@ -43,6 +44,7 @@ __all__ = [
     "Loader",
     "Measure",
     "Memo",
+    "Meter",
     "Method",
     "Poison",
     "Probe",
@@ -60,6 +62,7 @@ __all__ = [
     "accuracy",
     "answers",
     "as_float",
+    "compute",
     "derive",
     "evaluating",
     "everything",

@@ -5,16 +5,18 @@ Imports torch only.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from antidote.core.data import Data, Loader, Samples, View
+from antidote.core.meter import Meter
 
 Measure = Callable[[nn.Module, Loader], dict[str, float]]
 
@@ -152,14 +154,16 @@ class History:
     """What an unlearning method says of its own work; a chain's is the sum of its parts'.
 
     `steps`: one dict of numbers per try or epoch. `sample_gradients`: samples passed forward and
-    backward. `saved`: seconds of work that was remembered, to be added to the wall clock for an
-    honest cost. `search`: how a search ended, or None.
+    backward. `saved` and `spared`: seconds and forward passes of work that was remembered, to be
+    added to what the clock and the meter say for an honest cost. `search`: how a search ended, or
+    None.
     """
 
     steps: Sequence[Mapping[str, float]] = ()
     sample_gradients: int = 0
     saved: float = 0.0
     search: Mapping[str, Any] | None = None
+    spared: int = 0
 
     def __add__(self, other: History) -> History:
         return History(
@@ -167,6 +171,7 @@ class History:
             self.sample_gradients + other.sample_gradients,
             self.saved + other.saved,
             other.search or self.search,
+            self.spared + other.spared,
         )
 
 
@@ -177,12 +182,17 @@ class Victim:
     `net` maps a batch to logits (n, K) and comes in evaluation mode; `fresh()` makes an untrained
     net of the same kind.
     `precision()`: the autocast in which accuracies are measured; one for each measurement, since an
-    autocast goes on using the weights that it first met.
+    autocast goes on using the weights that it first met. `meter` sees what its nets see.
     """
 
     net: nn.Module
     fresh: Callable[[], nn.Module]
     precision: Callable[[], AbstractContextManager[Any]] = nullcontext
+    meter: Meter = field(default_factory=Meter)
+
+    def copied(self) -> Victim:
+        """A copy to try something on; what it sees is counted as well."""
+        return replace(self, net=copy.deepcopy(self.net))
 
 
 class Defence:
@@ -215,12 +225,14 @@ class Traced:
 
     `rows` (m,): suspected to be poison. `scores` (n,), in the order of `split.retain.rows`: more is
     more suspicious; NaN for a row that was not looked at. `evidence`: what the cut rests on.
+    `forwards`: passes without a gradient, as the engine's meter has counted them.
     """
 
     rows: Tensor
     scores: Tensor
     evidence: Mapping[str, float] = field(default_factory=dict)
     sample_gradients: int = 0
+    forwards: int = 0
 
 
 class Tracer(Defence, ABC):

@@ -13,7 +13,18 @@ import lightning as L
 import torch
 from torch import nn
 
-from antidote.core import History, Method, Split, Traced, Tracer, Victim, derive, finite, require
+from antidote.core import (
+    History,
+    Meter,
+    Method,
+    Split,
+    Traced,
+    Tracer,
+    Victim,
+    derive,
+    finite,
+    require,
+)
 from antidote.engine import stages
 
 
@@ -53,7 +64,7 @@ class Outcome:
     """The net before and after, what was measured on both, and what it took; wall seconds.
 
     `unlearn_seconds` is what the method costs without a memo: time that it spared is added; so with
-    `trace_seconds`.
+    `trace_seconds`, and with `forwards`, the passes without a gradient of tracer and method.
     """
 
     victim: nn.Module
@@ -62,6 +73,7 @@ class Outcome:
     after: dict[str, float]
     traced: Traced
     history: History
+    forwards: int
     trace_seconds: float
     trace_saved: float
     unlearn_seconds: float
@@ -102,7 +114,10 @@ class Unlearning(L.Callback):
         pl_module.net.eval()  # a restored net comes in another mode than a fitted one
         before, victim = self.measured(trainer, pl_module.net), copy.deepcopy(pl_module.net)
         precision = trainer.precision_plugin.forward_context
-        patient = Victim(pl_module.net, pl_module.fresh, precision)
+        meter = Meter()
+        patient = Victim(
+            meter.watch(pl_module.net), lambda: meter.watch(pl_module.fresh()), precision, meter
+        )
         with wall_clock(device) as tracing, self.draws("tracing"):
             traced, spared = stages.trace(self.tracer, patient, self.split)
         split = stages.extended(self.split, traced.rows, self.origin)
@@ -113,6 +128,8 @@ class Unlearning(L.Callback):
         )
         with wall_clock(device) as elapsed, self.draws("unlearning"):
             history = self.method.unlearn(patient, split)
+        forwards = traced.forwards + history.spared + meter.count.forwards
+        meter.leave(patient.net)
         pl_module.net = patient.net
         for name, w in pl_module.net.state_dict().items():
             finite(w, f"the unlearned {name}")
@@ -124,6 +141,7 @@ class Unlearning(L.Callback):
             after=after[0],
             traced=traced,
             history=history,
+            forwards=forwards,
             trace_seconds=tracing[0] + spared,
             trace_saved=spared,
             unlearn_seconds=elapsed[0] + history.saved,

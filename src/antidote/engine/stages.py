@@ -86,11 +86,13 @@ def trace(tracer: Tracer, victim: Victim, split: Split) -> tuple[Traced, float]:
         return Traced(nothing, torch.full((split.retain.count,), math.nan)), 0.0
 
     def compute() -> dict[str, Tensor]:
-        traced = tracer.trace(victim, split)
+        with victim.meter.aside() as seen:
+            traced = tracer.trace(victim, split)
         evidence = {f"evidence/{name}": double(v) for name, v in traced.evidence.items()}
-        cost = torch.tensor(traced.sample_gradients)
+        cost = {"sample_gradients": traced.sample_gradients, "forwards": seen.forwards}
+        costs = {name: torch.tensor(count) for name, count in cost.items()}
         rows = traced.rows.sort().values
-        return {"rows": rows, "scores": traced.scores, "sample_gradients": cost, **evidence}
+        return {"rows": rows, "scores": traced.scores, **costs, **evidence}
 
     work = next(iter(tracer.work()), None)
     loaders = [split.forget, split.retain]
@@ -99,9 +101,8 @@ def trace(tracer: Tracer, victim: Victim, split: Split) -> tuple[Traced, float]:
         split.memo.tensors(work, victim.net, loaders, compute) if work else (compute(), 0.0)
     )
     told = {n.removeprefix("evidence/"): t.item() for n, t in found.items() if "/" in n}
-    return Traced(
-        found["rows"].to(device), found["scores"], told, int(found["sample_gradients"])
-    ), saved
+    costs = {name: int(found[name]) for name in ("sample_gradients", "forwards")}
+    return Traced(found["rows"].to(device), found["scores"], told, **costs), saved
 
 
 def double(value: float) -> Tensor:

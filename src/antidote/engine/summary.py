@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from antidote.core import Data, Poison, Traced
+from antidote.core import Data, Poison, Traced, compute
 from antidote.engine.callback import Outcome
 from antidote.engine.victim import Training
 from antidote.metrics.score import objective
+from antidote.recipe import Recipe
 
 
 def summary(
@@ -22,9 +23,11 @@ def summary(
     training: Training,
     done: Outcome,
     ceiling: Mapping[str, float] | None,
+    recipe: Recipe,
 ) -> dict[str, Any]:
     """Shares in 0..1, seconds of the wall clock; what has no meaning is None."""
     history = done.history
+    gradients = done.traced.sample_gradients + history.sample_gradients
     scores = told(poison.verdict(done.before, done.after, ceiling))
     fitted = ["fit"] * (training.restored and training.seconds is not None)
     traced = ["trace"] * bool(done.trace_saved)
@@ -47,7 +50,9 @@ def summary(
             "evaluate": done.evaluate_seconds,
         },
         "cached": [*fitted, *traced, *["unlearn"] * bool(history.saved)],
-        "sample_gradients": done.traced.sample_gradients + history.sample_gradients,
+        "sample_gradients": gradients,
+        "forwards": done.forwards,
+        "compute_fraction": compute(gradients, done.forwards) / recipe.samples(len(poison.train)),
         "search": told(history.search),
         "steps": told(history.steps),
         "epochs": told(training.epochs),

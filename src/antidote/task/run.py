@@ -60,7 +60,7 @@ def run(cfg: DictConfig) -> float:
         done = unlearning.outcome
         ceiling = parts.ceiling(data, poison, found)
         made = leave(cell, data, poison, (known, unknown), split, done)
-        result = summary(data, poison, known, training, done, ceiling)
+        result = summary(data, poison, known, training, done, ceiling, parts.recipe)
         record = attempt.finish(result | {"hardware": parts.where, "scale": parts.scale}, made)
         if cell.sweep is None and cell.settings["pictures"]:
             attempt.attach(draw(attempt.folder))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -134,7 +133,7 @@ class ByMethod(Guesser):
         return (work for work in self.method.work() if work.kind != "training")
 
     def __call__(self, victim: Victim, split: Split, triggers: Triggers) -> Guess:
-        other = Victim(copy.deepcopy(victim.net), victim.fresh, victim.precision)
+        other = victim.copied()
         history = self.method.unlearn(other, split)
         return Guess(logits(other.net, split.forget).softmax(1), history)
 

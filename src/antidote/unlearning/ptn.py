@@ -130,7 +130,9 @@ class PTN(Method):
         steps = [path.asked[t] for t in sorted(path.asked)]
         search = self.told(path, stop, A_0)
         search |= {"met": met, "infinite_ratios": evidence.infinite}
-        return History(steps, evidence.sample_gradients, evidence.saved + path.saved, search)
+        spared = split.forget.count * (len(path.asked) - len(path.fresh))
+        saved = evidence.saved + path.saved
+        return History(steps, evidence.sample_gradients, saved, search, spared)
 
     def told(self, path: Path, stop: int, A_0: float) -> dict[str, Any]:
         """How the search went, and what the try it stopped at did."""
