@@ -156,7 +156,8 @@ class History:
     `steps`: one dict of numbers per try or epoch. `sample_gradients`: samples passed forward and
     backward. `saved` and `spared`: seconds and forward passes of work that was remembered, to be
     added to what the clock and the meter say for an honest cost. `search`: how a search ended, or
-    None.
+    None. `chosen`: settings that were chosen by trials, or None; what those took is in it, and in
+    none of the other numbers.
     """
 
     steps: Sequence[Mapping[str, float]] = ()
@@ -164,6 +165,7 @@ class History:
     saved: float = 0.0
     search: Mapping[str, Any] | None = None
     spared: int = 0
+    chosen: Mapping[str, Any] | None = None
 
     def __add__(self, other: History) -> History:
         return History(
@@ -172,6 +174,7 @@ class History:
             self.saved + other.saved,
             other.search or self.search,
             self.spared + other.spared,
+            other.chosen or self.chosen,
         )
 
 
@@ -213,6 +216,9 @@ class Defence:
 
 class Method(Defence, ABC):
     """An unlearning method."""
+
+    def afford(self, split: Split) -> None:
+        """Raises `BadInput` if its budget is too small for this split, before any compute."""
 
     @abstractmethod
     def unlearn(self, victim: Victim, split: Split) -> History:

@@ -107,6 +107,7 @@ class Unlearning(L.Callback):
     def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
         self.tracer.check(pl_module.net)
         self.method.check(pl_module.net)
+        self.method.afford(self.split)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         device = trainer.strategy.root_device

@@ -54,6 +54,7 @@ def summary(
         "forwards": done.forwards,
         "compute_fraction": compute(gradients, done.forwards) / recipe.samples(len(poison.train)),
         "search": told(history.search),
+        "chosen": told(history.chosen),
         "steps": told(history.steps),
         "epochs": told(training.epochs),
     }

@@ -28,6 +28,8 @@ class BadTeacher(Fraction):
     and classes), and its learning rate is chosen for it.
     """
 
+    forwards = 2
+
     def teachers(self, victim: Victim) -> Sequence[nn.Module]:
         """The good one and the bad one."""
         return victim.net, victim.fresh()

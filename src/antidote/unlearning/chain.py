@@ -20,6 +20,10 @@ class Chain(Method):
         self.first.check(net)
         self.then.check(net)
 
+    def afford(self, split: Split) -> None:
+        self.first.afford(split)
+        self.then.afford(split)
+
     def work(self) -> Iterable[Work]:
         yield from self.first.work()
         yield from self.then.work()

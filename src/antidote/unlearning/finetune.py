@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 import lightning as L
+import torch
 
-from antidote.core import Loader, Split, require
+from antidote.core import Loader, Samples, Split, compute, require
 from antidote.recipe import Recipe
+from antidote.unlearning.budget import Budget, Spending
 from antidote.unlearning.trained import Trained
 
 
@@ -17,8 +19,11 @@ class Fraction(Trained):
     """A trained method that takes `fraction` of the steps of the victim's `recipe`.
 
     `optimizer` and `schedule` replace those of the recipe. The reference: 1,000 of 4,000
-    iterations, and the same optimiser and schedule as for the victim.
+    iterations, and the same optimiser and schedule as for the victim. With a `budget` it takes as
+    many as that pays for, each sample at `price` sample gradients.
     """
+
+    forwards = 0  # of teachers, per sample
 
     def __init__(
         self,
@@ -29,6 +34,7 @@ class Fraction(Trained):
         make_trainer: Callable[..., L.Trainer],
         hold_out: float,
         seed: int,
+        budget: Budget | None = None,
     ) -> None:
         require(
             fraction > 0,
@@ -36,7 +42,17 @@ class Fraction(Trained):
         )
         recipe = replace(recipe, optimizer=optimizer, schedule=schedule)
         super().__init__(recipe, make_trainer, hold_out, seed)
-        self.fraction = fraction
+        self.fraction, self.budget = fraction, budget
+        require(
+            budget is None or hold_out == 0,
+            f"a budget pays for no choice of checkpoints: give hold_out=0 in place of {hold_out}, "
+            "or budget=none",
+        )
+
+    @property
+    def price(self) -> float:
+        """Sample gradients that a sample costs."""
+        return compute(1, self.forwards)
 
     def batches(self, split: Split) -> Loader:
         return split.retain
@@ -44,6 +60,29 @@ class Fraction(Trained):
     def length(self, split: Split) -> int:
         """Steps: the fraction of what the recipe takes on the retained data."""
         return max(1, round(self.fraction * self.recipe.total_steps(split.retain.count)))
+
+    def course(self, split: Split) -> tuple[int, Iterable[Any]]:
+        if self.budget is None:
+            return super().course(split)
+        return self.spending(hollow(split), self.budget).steps(), self.spending(split, self.budget)
+
+    def spending(self, split: Split, budget: Budget) -> Spending:
+        left = budget.samples(self.measure(split))
+        return Spending(self.passes(split), left, self.price, self.size, self.cut)
+
+    def measure(self, split: Split) -> int:
+        """Samples of a training whose share the budget is: the victim's."""
+        return split.forget.count + split.retain.count
+
+    def cut(self, batch: Any, n: int) -> Any:
+        """At most n samples of a batch, None if that is none."""
+        return tuple(part[:n] if hasattr(part, "shape") else part for part in batch) if n else None
+
+    def afford(self, split: Split) -> None:
+        if self.budget is not None:
+            first = next(iter(self.passes(hollow(split))))
+            who = f"one step of {type(self).__name__}"
+            self.budget.require(self.price * self.size(first), self.measure(split), who)
 
 
 class FineTune(Fraction):
@@ -74,7 +113,18 @@ class Repair(FineTune):
         retained, known = (len(self.shuffled(part)) for part in (split.retain, split.forget))
         return max(1, round(self.retained * retained) + self.known * known + self.more)
 
-    def horizon(self, split: Split) -> int:
+    def horizon(self, split: Split, steps: int) -> int:
         """At least the steps taken: behind its end a schedule has no meaning."""
         whole = super().length(split) if self.broken_off else 0
-        return max(self.length(split), whole)
+        return max(steps, whole)
+
+
+def hollow(split: Split) -> Split:
+    """Its rows and labels without the images: the same batches, for nothing."""
+
+    def emptied(loader: Loader) -> Loader:
+        y = loader.samples.y
+        nothing = Samples(torch.empty(len(y), 0, device=y.device), y)
+        return loader.with_(samples=nothing, augment=None, view=None)
+
+    return replace(split, forget=emptied(split.forget), retain=emptied(split.retain))

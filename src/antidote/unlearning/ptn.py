@@ -77,6 +77,9 @@ class PTN(Method):
     def check(self, net: nn.Module) -> None:
         self.method.check(net)
 
+    def afford(self, split: Split) -> None:
+        self.method.afford(split)
+
     def tried(self) -> Work:
         """What determines a try, besides its number: not where a search stops."""
         own = {"start": self.start, "growth": self.growth, "check": [self.augment, self.seed]}

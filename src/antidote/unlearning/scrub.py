@@ -40,6 +40,8 @@ class WithTeacher(Fraction):
     so, then towards it on the rest. Both share one optimiser and its momentum.
     """
 
+    forwards = 1
+
     def __init__(self, alpha: float, temperature: float, msteps: int, **settings: Any) -> None:
         super().__init__(**settings)
         require(alpha >= 0, f"unlearning.alpha={alpha} must not be negative")

@@ -94,9 +94,20 @@ class Trained(Method):
         """Optimiser steps."""
         return self.recipe.total_steps(self.batches(split).count)
 
-    def horizon(self, split: Split) -> int:
-        """Steps that the schedule is laid out for."""
-        return self.length(split)
+    def course(self, split: Split) -> tuple[int, Iterable[Any]]:
+        """(optimiser steps, the batches of each epoch)."""
+        return self.length(split), self.passes(split)
+
+    def horizon(self, split: Split, steps: int) -> int:
+        """Steps that the schedule is laid out for, where so many are taken."""
+        return steps
+
+    def size(self, batch: Any) -> int:
+        """Samples that a step on that batch passes forward and backward."""
+        return len(batch[1])
+
+    def before_step(self, net: nn.Module, step: int) -> None:
+        """May change the gradients that the optimiser is about to take."""
 
     def check(self, net: nn.Module) -> None:
         self.recipe.check()
@@ -113,15 +124,15 @@ class Trained(Method):
     def unlearn(self, victim: Victim, split: Split) -> History:
         device = next(victim.net.parameters()).device
         split, held = self.reserve(split)
-        steps = self.length(split)
+        steps, passes = self.course(split)
         # a pass has at least one step, so there are never too few epochs
         trainer = self.make_trainer(max_steps=steps, max_epochs=steps, logger=False)
         home = trainer.strategy.root_device
         teachers = [frozen(net).to(home) for net in self.teachers(victim)]
         # the Trainer sets the precision; around its steps there is none but float32
         with relearning(victim.net), torch.autocast(home.type, enabled=False):
-            fit = _Fit(self, self.start(victim), teachers, held, self.horizon(split))
-            trainer.fit(fit, self.passes(split))
+            fit = _Fit(self, self.start(victim), teachers, held, self.horizon(split, steps))
+            trainer.fit(fit, passes)
         victim.net = fit.net.to(device)
         return History([*fit.epochs, *self.closing(fit.steps)], sample_gradients=fit.seen)
 
@@ -160,7 +171,7 @@ class _Fit(L.LightningModule):
         self.best: tuple[float, dict[str, Tensor]] = (-1.0, {})
 
     def training_step(self, batch: Any) -> Tensor:
-        name, n = self.method.called(batch), len(batch[1])
+        name, n = self.method.called(batch), self.method.size(batch)
         with alone(self.net) if n == 1 else nullcontext():
             loss = self.method.loss(self.net, batch, *self.teachers)
         self.watch(loss, f"{type(self.method).__name__}'s {name}")
@@ -168,6 +179,9 @@ class _Fit(L.LightningModule):
         self.steps[name] += 1
         self.seen += n
         return loss
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        self.method.before_step(self.net, self.global_step)
 
     def on_train_epoch_end(self) -> None:
         step = {k: v.item() for k, v in self.trainer.callback_metrics.items()}

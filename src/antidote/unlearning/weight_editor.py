@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from antidote.core import History, Loader, Method, Split, Victim, Work, one_of, require
+from antidote.unlearning.budget import Budget
 from antidote.unlearning.evidence import Evidence, Objective, importance
 
 
@@ -67,6 +68,7 @@ class WeightEditor(Editor):
         weighting: str,
         augment: bool,
         seed: int,
+        budget: Budget | None = None,
     ) -> None:
         require(
             power in (1, 2),
@@ -83,11 +85,17 @@ class WeightEditor(Editor):
         )
         self.objective, self.power, self.cutoff, self.strength = objective, power, cutoff, strength
         self.batch_size, self.denominator, self.weighting = batch_size, denominator, weighting
-        self.augment, self.seed = augment, seed
+        self.augment, self.seed, self.budget = augment, seed, budget
+
+    def afford(self, split: Split) -> None:
+        if self.budget is not None:
+            needed = sum(loader.count for loader in self.loaders(split).values())
+            n = split.forget.count + split.retain.count
+            self.budget.require(needed, n, "measuring importances")
 
     def importances(self) -> Work:
         """The two passes: neither cutoff nor strength changes what they give."""
-        later = ("cutoff", "strength")
+        later = ("cutoff", "strength", "budget")
         settings = {name: value for name, value in vars(self).items() if name not in later}
         name = getattr(self.objective, "__name__", str(self.objective))
         return Work("importances", {"by": importance, **settings}, f"importances, {name}")

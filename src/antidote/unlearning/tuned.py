@@ -1,0 +1,189 @@
+"""A method's settings, chosen by what a defender can hold out of his own data."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from antidote.core import (
+    Diverged,
+    History,
+    Loader,
+    Method,
+    Split,
+    Victim,
+    Work,
+    compute,
+    derive,
+    generator,
+    logits,
+    require,
+)
+
+log = logging.getLogger(__name__)
+Values = dict[str, Any]
+
+
+def with_value(thing: Any, path: str, value: Any) -> Any:
+    """That partial, or object made of its attributes, with another value at a dotted path."""
+    head, _, rest = path.partition(".")
+    held = thing.keywords if isinstance(thing, partial) else vars(thing)
+    require(
+        head in held,
+        f"unlearning.space names {path!r}, which is no setting of "
+        f"{getattr(getattr(thing, 'func', thing), '__name__', type(thing).__name__)}; "
+        f"those are {', '.join(held)}",
+    )
+    changed = {**held, head: with_value(held[head], rest, value) if rest else value}
+    if isinstance(thing, partial):
+        return partial(thing.func, *thing.args, **changed)
+    return type(thing)(**changed)
+
+
+def leaves(space: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, list[Any]]]:
+    """{"optimizer": {"lr": [...]}} as ("optimizer.lr", [...])."""
+    for name, inside in space.items():
+        if isinstance(inside, Mapping):
+            yield from leaves(inside, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", list(inside)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Rows that no trial works with; plain."""
+
+    forget: Loader
+    retain: Loader
+
+    def look(self, net: nn.Module) -> dict[str, float]:
+        """`accuracy` on the retained part and `loss`, the mean CE on the known poison."""
+        found = {}
+        f, y = logits(net, self.retain), self.retain.labels
+        found["accuracy"] = (f.argmax(1) == y).double().mean().item()
+        f, y = logits(net, self.forget), self.forget.labels
+        found["loss"] = F.cross_entropy(f.double(), y).item()
+        return found
+
+
+class Tuned(Method):
+    """Runs `make(...)` with the values of `space` that forget most and cost no more than `floor`.
+
+    `space` lists values by setting, nested as settings are. All combinations are tried on copies of
+    the victim, with `held_out` of the known poison and of the rest left out (of one known sample
+    nothing: it is both). Of the trials that lose at most `floor` of the accuracy on the retained
+    part, the one whose loss on the known poison's part is the highest wins; labels are as stored,
+    for a defender knows no others. Where none meets the floor, the one that loses least wins. With
+    the winner's values the method then runs on all of the split. What the trials took is told apart
+    from what that run took.
+    """
+
+    def __init__(
+        self,
+        make: Callable[..., Method],
+        space: Mapping[str, Any],
+        held_out: float,
+        floor: float,
+        seed: int,
+    ) -> None:
+        self.space = dict(leaves(space))
+        require(
+            bool(self.space) and all(self.space.values()),
+            "unlearning.space has nothing to choose from; give at least one value of a setting",
+        )
+        require(
+            0 < held_out < 1,
+            f"unlearning.held_out={held_out} is not a share in (0, 1); 0.2 is a fifth",
+        )
+        require(floor >= 0, f"unlearning.floor={floor} must not be negative; 0.02 is two points")
+        self.make, self.held_out, self.floor, self.seed = make, held_out, floor, seed
+        self.candidates = [self.made(values) for values in self.combinations()]  # refuses bad ones
+        self.needs_known = any(method.needs_known for method in self.candidates)
+
+    def combinations(self) -> Iterator[Values]:
+        for values in itertools.product(*self.space.values()):
+            yield dict(zip(self.space, values, strict=True))
+
+    def made(self, values: Values) -> Method:
+        make: Any = self.make
+        for path, value in values.items():
+            make = with_value(make, path, value)
+        return make()
+
+    def check(self, net: nn.Module) -> None:
+        for method in self.candidates:
+            method.check(net)
+
+    def afford(self, split: Split) -> None:
+        for method in self.candidates:
+            method.afford(split)
+
+    def work(self) -> Iterable[Work]:
+        yield Work("training", {"method": type(self)}, "tunings")
+
+    def unlearn(self, victim: Victim, split: Split) -> History:
+        part, held = self.apart(split)
+        with victim.meter.aside() as seen:
+            before = held.look(victim.net)
+            trials = [self.tried(method, victim, part, held) for method in self.candidates]
+        floor = before["accuracy"] - self.floor
+        best = choose(trials, floor)
+        chosen = list(self.combinations())[best]
+        met = trials[best]["accuracy"] >= floor - 1e-9
+        log.info("chosen of %d: %s%s", len(trials), chosen, "" if met else " (below the floor)")
+        history = self.candidates[best].unlearn(victim, split)
+        told = {
+            "values": chosen,
+            "trials": len(trials),
+            "floor_met": met,
+            "compute": compute(seen.gradients, seen.forwards),
+            "before": before,
+            "after": trials[best],
+        }
+        return replace(history, chosen=told)
+
+    def tried(self, method: Method, victim: Victim, part: Split, held: Held) -> dict[str, float]:
+        patient = victim.copied()
+        with torch.random.fork_rng():  # the run that counts draws as if there had been no trials
+            torch.manual_seed(derive(self.seed, "trial"))
+            try:
+                method.unlearn(patient, part)
+            except Diverged:
+                return {"accuracy": 0.0, "loss": float("nan")}
+        return held.look(patient.net)
+
+    def apart(self, split: Split) -> tuple[Split, Held]:
+        """(what trials work with, what they are judged by)."""
+        rest, few = self.parted(split.retain, "retain"), self.parted(split.forget, "forget")
+        # without the memo: what trials measure is of no use to anybody else
+        return Split(few[0], rest[0]), Held(few[1], rest[1])
+
+    def parted(self, loader: Loader, name: str) -> tuple[Loader, Loader]:
+        rows, n = loader.rows, round(self.held_out * loader.count)
+        if loader.count < 2:
+            return loader, loader.with_(augment=None)
+        order = torch.randperm(len(rows), generator=generator(self.seed, f"held out {name}"))
+        n = max(1, n)
+        mine, others = (rows[part.to(rows.device)].sort().values for part in (order[n:], order[:n]))
+        return loader.with_(rows=mine), loader.with_(rows=others, augment=None)
+
+
+def choose(trials: Sequence[Mapping[str, float]], floor: float) -> int:
+    """Of those with at least that accuracy the one with the highest loss; else the most accurate.
+
+    A trial that diverged has an accuracy of 0; a loss that is not finite never wins.
+    """
+    accuracy = torch.tensor([trial["accuracy"] for trial in trials], dtype=torch.float64)
+    loss = torch.tensor([trial["loss"] for trial in trials], dtype=torch.float64)
+    allowed: Tensor = (accuracy >= floor - 1e-9) & loss.isfinite()
+    if not allowed.any():
+        return int(accuracy.argmax())
+    return int(loss.masked_fill(~allowed, -torch.inf).argmax())
