@@ -25,6 +25,7 @@ class Meter:
         self.count = Count()
 
     def watch(self, net: nn.Module) -> nn.Module:
+        self.leave(net)  # a copy of a watched net would be counted twice
         net.register_forward_hook(self)
         return net
 

@@ -1,0 +1,177 @@
+"""Settings chosen on held-out rows: what wins, what is left alone, what is told."""
+
+from functools import partial
+from typing import ClassVar
+
+import pytest
+import torch
+from training import linear, noisy, same, settings, split, state, victim
+
+from antidote.core import BadInput, Diverged, History, Method
+from antidote.unlearning.ascent import GradientAscent
+from antidote.unlearning.cutoff import Fixed
+from antidote.unlearning.finetune import FineTune
+from antidote.unlearning.tuned import Tuned, choose, leaves, with_value
+
+NAN = float("nan")
+
+
+def trial(accuracy, loss):
+    return {"accuracy": accuracy, "loss": loss}
+
+
+@pytest.mark.parametrize(
+    ("trials", "best"),
+    [
+        ([trial(0.9, 1.0), trial(0.89, 2.0), trial(0.5, 9.0)], 1),  # the last is below the floor
+        ([trial(0.88, 1.0), trial(0.88, 1.0)], 0),  # at the floor, and the first of equals
+        ([trial(0.5, 9.0), trial(0.7, 1.0)], 1),  # none meets it: the one that loses least
+        ([trial(0.0, NAN), trial(0.9, 0.1)], 1),  # diverged
+        ([trial(0.95, NAN), trial(0.9, 0.1)], 1),
+    ],
+)
+def test_what_forgets_most_without_costing_too_much_wins(trials, best):
+    assert choose(trials, floor=0.88) == best
+
+
+class Writes(Method):
+    """Puts a number into the weights; remembers what it was called with."""
+
+    calls: ClassVar = []
+
+    def __init__(self, value, optimizer=None):
+        self.value, self.optimizer = value, optimizer
+
+    def unlearn(self, victim, split):
+        Writes.calls.append((self.value, split))
+        if self.value is None:
+            raise Diverged("the loss is not finite")
+        with torch.no_grad():
+            victim.net.weight.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]) * self.value)
+        return History([{"loss": 0.5}], sample_gradients=7)
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    Writes.calls = []
+
+
+def tuned(*values, held_out=0.25, floor=0.02, seed=0):
+    return Tuned(partial(Writes, value=0), {"value": list(values)}, held_out, floor, seed)
+
+
+def rows():
+    """Label 0 on the right: a net (s, -s) is right about all; the known rows are no exception."""
+    x = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]).repeat(20, 1)
+    return x, torch.tensor([0, 1]).repeat(20)
+
+
+def test_the_winner_runs_on_all_of_the_split_and_trials_on_a_part():
+    x, y = rows()
+    parts = split(x, y, known=range(8))
+    patient = victim(linear([5, 0], [-5, 0]))
+    history = tuned(4.0, 1.0, -1.0).unlearn(patient, parts)
+    # 1 is less sure than 4, so its loss is higher; -1 is wrong about the rest
+    assert history.chosen["values"] == {"value": 1.0}
+    assert patient.net.weight[0, 0] == 1.0
+    sizes = [(part.forget.count, part.retain.count) for _, part in Writes.calls]
+    assert sizes == [(6, 24)] * 3 + [(8, 32)]
+    assert [value for value, _ in Writes.calls] == [4.0, 1.0, -1.0, 1.0]
+
+
+def test_held_out_rows_are_in_no_trial():
+    x, y = rows()
+    method, parts = tuned(1.0), split(x, y, known=range(8))
+    part, held = method.apart(parts)
+    for mine, other, whole in (
+        (part.forget, held.forget, parts.forget),
+        (part.retain, held.retain, parts.retain),
+    ):
+        assert torch.equal(torch.cat([mine.rows, other.rows]).sort().values, whole.rows)
+        assert other.augment is None
+
+
+def test_of_one_known_sample_nothing_is_held_out():
+    x, y = rows()
+    part, held = tuned(1.0).apart(split(x, y, known=[0]))
+    assert part.forget.rows.tolist() == held.forget.rows.tolist() == [0]
+
+
+def test_where_nothing_meets_the_floor_it_says_so():
+    x, y = rows()
+    history = tuned(-1.0, -2.0).unlearn(victim(linear([5, 0], [-5, 0])), split(x, y, known=[0, 1]))
+    assert history.chosen["floor_met"] is False
+    assert history.chosen["after"]["accuracy"] == 0
+
+
+def test_a_trial_that_diverges_loses():
+    x, y = rows()
+    history = tuned(None, 1.0).unlearn(victim(linear([5, 0], [-5, 0])), split(x, y, known=[0, 1]))
+    assert history.chosen["values"] == {"value": 1.0}
+
+
+def test_the_method_then_does_what_it_does_by_itself():
+    """Same bits: trials draw nothing of its random numbers and leave no trace in the net."""
+    x, y = noisy()
+    nets, how = [], settings(epochs=2, batch_size=8)
+    for method in (
+        FineTune(**how),
+        Tuned(partial(FineTune, **how), {"seed": [0]}, 0.2, 1.0, 0),
+    ):
+        patient = victim(linear([0.1, 0.2], [0.3, 0.4]))
+        method.unlearn(patient, split(x, y, known=range(5)))
+        nets.append(state(patient.net))
+    assert same(*nets)
+
+
+def test_what_trials_take_is_told_apart():
+    x, y = noisy()
+    patient, how = victim(linear([0.1, 0.2], [0.3, 0.4])), settings(batch_size=8)
+    patient.meter.watch(patient.net)
+    make = partial(GradientAscent, **how)
+    method = Tuned(make, {"optimizer": {"lr": [0.1, 0.01]}}, 0.2, 1.0, 0)
+    history = method.unlearn(patient, split(x, y, known=range(10)))
+    # two trials of 8 known rows each; 2 + 6 rows looked at before and after each of the two
+    assert history.chosen["compute"] == pytest.approx(2 * 8 + 3 * (2 + 6) / 3)
+    assert history.sample_gradients == patient.meter.count.gradients == 10
+    assert patient.meter.count.forwards == 0
+
+
+def test_values_inside_partials_and_objects():
+    make = partial(Writes, value=1, optimizer=partial(torch.optim.SGD, lr=0.1, momentum=0.9))
+    changed = with_value(make, "optimizer.lr", 0.5)
+    assert changed.keywords["optimizer"].keywords == {"lr": 0.5, "momentum": 0.9}
+    assert make.keywords["optimizer"].keywords["lr"] == 0.1
+    inside = with_value(partial(Writes, value=Fixed(3.0)), "value.value", 7.0)
+    assert inside.keywords["value"].value == 7.0
+
+
+def test_a_space_is_nested_as_settings_are():
+    space = {"optimizer": {"lr": [1, 2]}, "beta": [3]}
+    assert dict(leaves(space)) == {"optimizer.lr": [1, 2], "beta": [3]}
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: tuned(), "unlearning.space has nothing to choose from"),
+        (lambda: tuned(1, held_out=0), "unlearning.held_out=0 is not a share"),
+        (lambda: tuned(1, floor=-1), "unlearning.floor=-1 must not be negative"),
+        (
+            lambda: Tuned(partial(Writes, value=1), {"lr": [1]}, 0.2, 0.02, 0),
+            "unlearning.space names 'lr', which is no setting of Writes; those are value",
+        ),
+    ],
+)
+def test_bad_settings_are_one_sentence(make, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        make()
+
+
+def test_every_candidate_is_built_and_checked_before_any_compute():
+    make = partial(FineTune, **settings())
+    with pytest.raises(BadInput, match=r"unlearning.fraction=-1 must be positive"):
+        Tuned(make, {"fraction": [1.0, -1]}, 0.2, 0.02, 0)
+    method = Tuned(make, {"optimizer": {"lr": [0.1, -1]}}, 0.2, 0.02, 0)
+    with pytest.raises(BadInput, match="Invalid learning rate"):
+        method.check(linear([0, 0], [0, 0]))
