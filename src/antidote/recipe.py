@@ -5,6 +5,7 @@ Imports torch only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -89,3 +90,8 @@ def warmup_linear(
 def constant(optimizer: Optimizer, total_steps: int) -> LambdaLR:
     """The same learning rate throughout."""
     return LambdaLR(optimizer, lambda t: 1.0)
+
+
+def cosine(optimizer: Optimizer, total_steps: int) -> LambdaLR:
+    """Half a cosine from the whole learning rate to 0 (Loshchilov & Hutter 2017, 1608.03983)."""
+    return LambdaLR(optimizer, lambda t: (1 + math.cos(math.pi * min(t / total_steps, 1.0))) / 2)

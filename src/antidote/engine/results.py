@@ -44,6 +44,7 @@ def row(record: Record) -> dict[str, Any]:
         **{f"tracing/{name}": number(evidence.get(name)) for name in EVIDENCE},
         **{f"search_{name}": number(value) for name, value in search.items()},
         "method": record["unlearning"],
+        "chosen": chosen(record.get("chosen")),
         "rate": number(labels.rate(settings)),
         "share": number(settings["discovery"].get("share")),
         "discovered": labels.discovery(settings, record["discovery"]),
@@ -66,6 +67,11 @@ def row(record: Record) -> dict[str, Any]:
             )
         },
     }
+
+
+def chosen(told: Any) -> str:
+    """Settings that trials chose: "optimizer.lr=0.1, beta=0.9"."""
+    return ", ".join(f"{name}={value}" for name, value in (told or {}).get("values", {}).items())
 
 
 def number(value: Any) -> float:

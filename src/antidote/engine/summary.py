@@ -27,6 +27,7 @@ def summary(
 ) -> dict[str, Any]:
     """Shares in 0..1, seconds of the wall clock; what has no meaning is None."""
     history = done.history
+    whole = recipe.samples(len(poison.train))
     gradients = done.traced.sample_gradients + history.sample_gradients
     scores = told(poison.verdict(done.before, done.after, ceiling))
     fitted = ["fit"] * (training.restored and training.seconds is not None)
@@ -52,7 +53,8 @@ def summary(
         "cached": [*fitted, *traced, *["unlearn"] * bool(history.saved)],
         "sample_gradients": gradients,
         "forwards": done.forwards,
-        "compute_fraction": compute(gradients, done.forwards) / recipe.samples(len(poison.train)),
+        "compute_fraction": compute(gradients, done.forwards) / whole,
+        "tuning_fraction": None if history.chosen is None else history.chosen["compute"] / whole,
         "search": told(history.search),
         "chosen": told(history.chosen),
         "steps": told(history.steps),

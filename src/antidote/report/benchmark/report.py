@@ -12,7 +12,7 @@ import pandas as pd
 from antidote.core.checks import BadInput, require
 from antidote.engine.disk import write
 from antidote.report.benchmark import cells as records_of
-from antidote.report.benchmark import costs, curves, page, papers, tables, traces
+from antidote.report.benchmark import costs, curves, left, page, papers, tables, traces
 from antidote.report.benchmark.canvas import Picture
 from antidote.report.benchmark.page import About
 from antidote.report.benchmark.setting import variants
@@ -20,7 +20,7 @@ from antidote.report.benchmark.summary import aggregate, defended, ordered, summ
 from antidote.report.terminal import tell
 
 log = logging.getLogger(__name__)
-OURS = ("discovery_", "seconds_", "tracing", "trade_off", "width")  # figures' names
+OURS = ("discovery_", "poison_left", "seconds_", "tracing", "trade_off", "width")  # figures' names
 Wanted = Mapping[str, str] | None
 
 
@@ -92,6 +92,7 @@ def leave(
 def drawn(cells: pd.DataFrame, summary: pd.DataFrame, methods: pd.DataFrame) -> list[Picture]:
     cells, summary, methods = map(defended, (cells, summary, methods))
     return [
+        *left.glance(cells),
         *traces.found(cells),
         *curves.discovery(summary),
         *costs.plane(cells, methods),

@@ -10,6 +10,7 @@ from antidote.report.words import short
 
 WIDTH = "model.net.width"
 PLACE = ["poison", "dataset", "model"]
+VAGUE = ("share", "value")
 ACTED = ("poison_rate", "epochs_at")  # what they led to stands in the groups
 
 
@@ -63,9 +64,15 @@ def differing(params: pd.DataFrame, keys: list[pd.Series]) -> pd.Series:
     ]
     told = pd.Series("", index=params.index, dtype=object)
     for name, values in distinct(params[varied]).items():
-        words = str(name).rsplit(".", 1)[-1].replace("_", " ") + " " + values.map(short)
+        words = called(str(name)) + " " + values.map(short)
         told = told.where(told == "", told + ", ") + words
     return told
+
+
+def called(name: str) -> str:
+    """The setting's last name, with the one before where that alone says little."""
+    *_, before, last = ["", *name.split(".")]
+    return (f"{before} {last}" if last in VAGUE else last).strip().replace("_", " ")
 
 
 def relevant(params: Mapping[str, str]) -> dict[str, str]:

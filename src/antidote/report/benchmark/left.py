@@ -1,0 +1,80 @@
+"""How much poison is left: every method against every attack, at one glance."""
+
+from __future__ import annotations
+
+import textwrap
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+
+from antidote.report.benchmark.axes import counted, titled
+from antidote.report.benchmark.canvas import Canvas, Picture, style
+from antidote.report.benchmark.summary import PLACE, interval
+from antidote.report.words import in_order, look, rate
+
+LEFT = "residual"
+ATTACK = [*PLACE, "rate"]
+SHOWN = (-0.6, 1.7)  # beyond, a value is written where it leaves the panel
+ROW = 0.19  # inches of a method
+WIDTH = 3.6
+
+
+def glance(cells: pd.DataFrame) -> list[Picture]:
+    """A panel per attack, a line per method; none where several shares of an attack are known."""
+    told = cells[cells[LEFT].notna()]
+    known = told.groupby(ATTACK, dropna=False)["discovered"].nunique()
+    methods = in_order(told["defence"])
+    if told.empty or known.max() > 1 or len(methods) < 3:
+        return []
+    runs = told.groupby([*ATTACK, "defence"], dropna=False, sort=False)[LEFT]
+    rows = runs.agg(list).reset_index()
+    panels = [
+        partial(panel, rows=part, methods=methods, title=title(part.iloc[0]))
+        for _, part in rows.groupby(ATTACK, dropna=False, sort=False)
+    ]
+    caption = (
+        "What a method leaves of the poison: 1 − healed, as a share of what the victim had (dotted "
+        "line, no unlearning); 0 is none. Large: the mean over seeds "
+        f"({counted([len(v) for v in rows[LEFT]])}), with its 95 % interval (Student t) or, of two "
+        "seeds, their range; faint: each seed. A method without a mark in a panel was not run "
+        "there, or the attack was not learned. Arrows: beyond the panel."
+    )
+    size = (WIDTH, 0.9 + ROW * len(methods))
+    return [Picture("poison_left", "Poison that is left", caption, panels, size)]
+
+
+def title(row: pd.Series) -> str:
+    poison, dataset, model, setting = row[PLACE]
+    text = f"{titled(poison, dataset, model, setting=setting)}, {rate(row['rate'])}"
+    return textwrap.fill(text, 46)
+
+
+def panel(figure: Canvas, rows: pd.DataFrame, methods: list[str], title: str) -> None:
+    axis: Axes = figure.subplots()
+    for mark in (0.0, 1.0):
+        axis.axvline(mark, color="#555555", linewidth=1, linestyle=":" if mark else "-", zorder=1)
+    for _, row in rows.iterrows():
+        draw(axis, methods.index(row["defence"]), row[LEFT], row["defence"])
+    axis.set_title(title, fontsize=9)
+    axis.set(xlim=SHOWN, ylim=(len(methods) - 0.5, -0.5), xlabel="poison left")
+    axis.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+    axis.set_yticks(range(len(methods)), [look(m)["label"] for m in methods], fontsize=7.5)
+
+
+def draw(axis: Axes, y: int, values: list[float], defence: str) -> None:
+    how: dict[str, Any] = style(defence) | {"linestyle": ""}
+    mean, half, n = interval(values)
+    low, high = (min(values), max(values)) if n == 2 else (mean - half, mean + half)
+    axis.plot(values, [y] * n, **how | {"alpha": 0.3, "markersize": 0.6 * how["markersize"]})
+    if n > 1:
+        axis.plot([low, high], [y, y], color=how["color"], linewidth=1.2, zorder=3)
+    axis.plot([mean], [y], **how | {"zorder": 4})
+    for edge, beyond, arrow in ((0, mean < SHOWN[0], "◂ "), (1, mean > SHOWN[1], " ▸")):
+        if beyond:
+            text = f"{100 * mean:.0f} %"
+            text = arrow + text if edge == 0 else text + arrow
+            at: dict[str, Any] = {"ha": ("left", "right")[edge], "va": "center", "fontsize": 7}
+            axis.text(SHOWN[edge], y, text, color=how["color"], **at)
