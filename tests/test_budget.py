@@ -73,7 +73,7 @@ def test_whatever_the_sizes_a_budget_is_kept_to_the_sample(n, batch_size, epochs
     steps, batches = method.course(parts)
     sizes = [len(y) for _ in range(steps) for _, y in batches]
     assert len(sizes) == steps
-    assert sum(sizes) == int(share * how["recipe"].samples(n) + 1e-6)
+    assert sum(sizes) == int(share * how["recipe"].sample_gradients(n) + 1e-6)
 
 
 @pytest.mark.parametrize(("epochs", "batch_size"), [(3, 4), (2.5, 4), (1, 23), (1, 7)])
@@ -83,15 +83,15 @@ def test_a_budget_of_100_percent_is_what_the_victims_training_took(epochs, batch
     meter, patient = Meter(), victim(linear([0.1, 0.2], [0.3, -0.4]))
     meter.watch(patient.net)
     FineTune(**how).unlearn(patient, split(*data(), known=[]))
-    assert meter.count.gradients == how["recipe"].samples(N)
+    assert meter.count.gradients == how["recipe"].sample_gradients(N)
     whole = FineTune(**how | {"budget": Budget(1.0, how["recipe"])})
-    assert spent(whole) == how["recipe"].samples(N)
+    assert spent(whole) == how["recipe"].sample_gradients(N)
 
 
 def test_samples_of_a_recipe_by_hand():
     # 23 rows in batches of 4 are six steps a pass; 15 steps are two passes and three batches
-    assert recipe(batch_size=4, steps=15).samples(23) == 2 * 23 + 3 * 4
-    assert recipe(batch_size=4, epochs=2).samples(23) == 46
+    assert recipe(batch_size=4, steps=15).sample_gradients(23) == 2 * 23 + 3 * 4
+    assert recipe(batch_size=4, epochs=2).sample_gradients(23) == 46
 
 
 def test_teachers_count_a_third_each():

@@ -62,7 +62,7 @@ class Recipe:
         assert self.epochs is not None
         return max(1, round(self.epochs * batches(samples, self.batch_size, join=True)))
 
-    def samples(self, n: int) -> int:
+    def sample_gradients(self, n: int) -> int:
         """Sample gradients of a whole training on n samples."""
         passes, rest = divmod(self.total_steps(n), batches(n, self.batch_size, join=True))
         return passes * n + rest * self.batch_size

@@ -205,6 +205,11 @@ class Loader:
         """(n,) of its rows, as stored and in their order, whatever the batches' is."""
         return self.samples.y[self.rows]
 
+    def hollow(self) -> Loader:
+        """The same batches without x: for counting, at no cost."""
+        nothing = torch.empty(len(self.samples), 0, device=self.samples.y.device)
+        return self.with_(samples=Samples(nothing, self.samples.y), augment=None, view=None)
+
     def labelled(self, y: Tensor) -> Loader:
         """The same rows under labels `y` (n,)."""
         labels = self.samples.y.clone()

@@ -215,7 +215,13 @@ class Defence:
 
 
 class Method(Defence, ABC):
-    """An unlearning method."""
+    """An unlearning method.
+
+    `assumes_wrong_labels`: it is made for known poison whose labels are wrong, and takes an answer
+    that agrees with them for poison.
+    """
+
+    assumes_wrong_labels = False
 
     def afford(self, split: Split) -> None:
         """Raises `BadInput` if its budget is too small for this split, before any compute."""

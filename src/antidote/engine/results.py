@@ -45,6 +45,7 @@ def row(record: Record) -> dict[str, Any]:
         **{f"search_{name}": number(value) for name, value in search.items()},
         "method": record["unlearning"],
         "chosen": chosen(record.get("chosen")),
+        "unmet": record.get("unmet", ""),
         "rate": number(labels.rate(settings)),
         "share": number(settings["discovery"].get("share")),
         "discovered": labels.discovery(settings, record["discovery"]),

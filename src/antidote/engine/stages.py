@@ -5,6 +5,7 @@ It knows neither settings nor store, and writes nothing.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,6 +30,7 @@ from antidote.core import (
     require,
 )
 
+log = logging.getLogger(__name__)
 Discover = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -59,6 +61,20 @@ def discover(
         "discovery.ids=[3,17]",
     )
     return known, unknown
+
+
+def unmet(method: Method, poison: Poison, known: Tensor) -> str:
+    """What the method assumes of the known poison and does not find; nothing of it reaches it."""
+    labels_true = poison.train.y[known] == poison.truth[known]
+    if not (method.assumes_wrong_labels and len(known) and bool(labels_true.all())):
+        return ""
+    log.warning(
+        "%s is made for known poison with wrong labels, but all %d known samples bear their true "
+        "ones: it will unlearn right answers",
+        type(method).__name__,
+        len(known),
+    )
+    return "wrong labels on the known poison"
 
 
 def split(

@@ -27,7 +27,7 @@ def summary(
 ) -> dict[str, Any]:
     """Shares in 0..1, seconds of the wall clock; what has no meaning is None."""
     history = done.history
-    whole = recipe.samples(len(poison.train))
+    whole = recipe.sample_gradients(len(poison.train))
     gradients = done.traced.sample_gradients + history.sample_gradients
     scores = told(poison.verdict(done.before, done.after, ceiling))
     fitted = ["fit"] * (training.restored and training.seconds is not None)

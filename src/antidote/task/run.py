@@ -46,6 +46,7 @@ def run(cfg: DictConfig) -> float:
         )
         poison = parts.attack.poison(data, parts.surrogate(data, found))
         known, unknown = stages.discover(parts.discovery, poison, parts.tracer, parts.method)
+        unmet = stages.unmet(parts.method, poison, known)
         batch_size, origin = parts.recipe.batch_size, cell.known(found)
         split = stages.split(data, poison, known, batch_size, origin, parts.memo())
         defence = parts.tracer, parts.method, split, cell.traced(found)
@@ -61,6 +62,7 @@ def run(cfg: DictConfig) -> float:
         ceiling = parts.ceiling(data, poison, found)
         made = leave(cell, data, poison, (known, unknown), split, done)
         result = summary(data, poison, known, training, done, ceiling, parts.recipe)
+        result |= {"unmet": unmet}
         record = attempt.finish(result | {"hardware": parts.where, "scale": parts.scale}, made)
         if cell.sweep is None and cell.settings["pictures"]:
             attempt.attach(draw(attempt.folder))

@@ -24,17 +24,17 @@ class Budget:
             f"budget.share={self.share} must be positive; 0.04 is 4 % of the victim's training",
         )
 
-    def samples(self, n: int) -> float:
+    def gradients(self, n: int) -> float:
         """Sample gradients, where training would be on n samples."""
-        return self.share * self.recipe.samples(n)
+        return self.share * self.recipe.sample_gradients(n)
 
     def require(self, needed: float, n: int, who: str) -> None:
         """Raises `BadInput` where `needed` sample gradients of a training on n are too many."""
-        least = math.ceil(1e4 * needed / self.recipe.samples(n)) / 1e4
+        least = math.ceil(1e4 * needed / self.recipe.sample_gradients(n)) / 1e4
         require(
-            needed <= self.samples(n) + 1e-6,
+            needed <= self.gradients(n) + 1e-6,
             f"budget.share={self.share} of the victim's training pays for "
-            f"{int(self.samples(n))} sample gradients, but {who} takes {needed:.0f}; "
+            f"{int(self.gradients(n))} sample gradients, but {who} takes {needed:.0f}; "
             f"give at least {least:g}",
         )
 
@@ -58,13 +58,15 @@ class Spending:
         self.size, self.cut = size, cut
 
     @property
-    def samples(self) -> int:
+    def affordable(self) -> int:
         """How many more can be paid for."""
         return int(self.left / self.price + 1e-6)
 
     def __iter__(self) -> Iterator[Any]:
         for batch in self.passes:
-            paid = batch if self.size(batch) <= self.samples else self.cut(batch, self.samples)
+            paid = (
+                batch if self.size(batch) <= self.affordable else self.cut(batch, self.affordable)
+            )
             if paid is None:
                 self.left = 0.0
                 return

@@ -15,6 +15,7 @@ class Chain(Method):
     def __init__(self, first: Method, then: Method) -> None:
         self.first, self.then = first, then
         self.needs_known = first.needs_known or then.needs_known
+        self.assumes_wrong_labels = first.assumes_wrong_labels or then.assumes_wrong_labels
 
     def check(self, net: nn.Module) -> None:
         self.first.check(net)

@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import lightning as L
-import torch
 
-from antidote.core import Loader, Samples, Split, compute, require
+from antidote.core import Loader, Split, compute, require
 from antidote.recipe import Recipe
 from antidote.unlearning.budget import Budget, Spending
 from antidote.unlearning.trained import Trained
@@ -67,7 +66,7 @@ class Fraction(Trained):
         return self.spending(hollow(split), self.budget).steps(), self.spending(split, self.budget)
 
     def spending(self, split: Split, budget: Budget) -> Spending:
-        left = budget.samples(self.measure(split))
+        left = budget.gradients(self.measure(split))
         return Spending(self.passes(split), left, self.price, self.size, self.cut)
 
     def measure(self, split: Split) -> int:
@@ -121,10 +120,4 @@ class Repair(FineTune):
 
 def hollow(split: Split) -> Split:
     """Its rows and labels without the images: the same batches, for nothing."""
-
-    def emptied(loader: Loader) -> Loader:
-        y = loader.samples.y
-        nothing = Samples(torch.empty(len(y), 0, device=y.device), y)
-        return loader.with_(samples=nothing, augment=None, view=None)
-
-    return replace(split, forget=emptied(split.forget), retain=emptied(split.retain))
+    return replace(split, forget=split.forget.hollow(), retain=split.retain.hollow())

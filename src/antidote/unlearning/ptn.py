@@ -73,6 +73,7 @@ class PTN(Method):
         return max(1, allowed)
 
     # `needs_known` stays true, whatever the editor needs: a search looks at the known poison
+    assumes_wrong_labels = True
 
     def check(self, net: nn.Module) -> None:
         self.method.check(net)

@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 
 from antidote.report.benchmark.axes import counted, titled
 from antidote.report.benchmark.canvas import Canvas, Picture, style
-from antidote.report.benchmark.summary import PLACE, interval
+from antidote.report.benchmark.summary import PLACE, interval, unmet
 from antidote.report.words import in_order, look, rate
 
 LEFT = "residual"
@@ -29,8 +29,9 @@ def glance(cells: pd.DataFrame) -> list[Picture]:
     methods = in_order(told["defence"])
     if told.empty or known.max() > 1 or len(methods) < 3:
         return []
-    runs = told.groupby([*ATTACK, "defence"], dropna=False, sort=False)[LEFT]
-    rows = runs.agg(list).reset_index()
+    runs = told.groupby([*ATTACK, "defence"], dropna=False, sort=False)
+    rows = runs[LEFT].agg(list).reset_index()
+    rows["unmet"] = [unmet(part) for _, part in runs]
     panels = [
         partial(panel, rows=part, methods=methods, title=title(part.iloc[0]))
         for _, part in rows.groupby(ATTACK, dropna=False, sort=False)
@@ -40,7 +41,8 @@ def glance(cells: pd.DataFrame) -> list[Picture]:
         "line, no unlearning); 0 is none. Large: the mean over seeds "
         f"({counted([len(v) for v in rows[LEFT]])}), with its 95 % interval (Student t) or, of two "
         "seeds, their range; faint: each seed. A method without a mark in a panel was not run "
-        "there, or the attack was not learned. Arrows: beyond the panel."
+        "there, or the attack was not learned. Arrows: beyond the panel. †: the method is made for "
+        "known poison with wrong labels, and here they are true."
     )
     size = (WIDTH, 0.9 + ROW * len(methods))
     return [Picture("poison_left", "Poison that is left", caption, panels, size)]
@@ -57,7 +59,10 @@ def panel(figure: Canvas, rows: pd.DataFrame, methods: list[str], title: str) ->
     for mark in (0.0, 1.0):
         axis.axvline(mark, color="#555555", linewidth=1, linestyle=":" if mark else "-", zorder=1)
     for _, row in rows.iterrows():
-        draw(axis, methods.index(row["defence"]), row[LEFT], row["defence"])
+        y, mean = methods.index(row["defence"]), sum(row[LEFT]) / len(row[LEFT])
+        draw(axis, y, row[LEFT], row["defence"])
+        if row["unmet"]:
+            axis.text(min(max(mean, SHOWN[0]), SHOWN[1]), y - 0.2, "†", fontsize=8, ha="center")
     axis.set_title(title, fontsize=9)
     axis.set(xlim=SHOWN, ylim=(len(methods) - 0.5, -0.5), xlabel="poison left")
     axis.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))

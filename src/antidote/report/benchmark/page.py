@@ -16,7 +16,7 @@ from antidote.metrics.score import LEAST
 from antidote.metrics.table import Metric, shown
 from antidote.report import words
 from antidote.report.benchmark.canvas import Picture
-from antidote.report.benchmark.summary import LEARNED, had, traced, unlearnable
+from antidote.report.benchmark.summary import LEARNED, had, traced, unlearnable, unmet
 
 
 @dataclass(frozen=True)
@@ -132,5 +132,6 @@ def facts(cells: pd.DataFrame) -> dict[str, Any]:
         "learned": words.percent(LEARNED, 0),
         "harm": f"{100 * LEAST:g} percentage point",
         "traced": traced(cells),
+        "unmet": unmet(cells),
         "undefined": int(cells["healed"].isna().sum()),
     }

@@ -75,6 +75,7 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
         for measure in measured:
             row[measure], row[f"{measure}_half"], row[f"{measure}_n"] = interval(members[measure])
         row["runs"] = len(members)
+        row["unmet"] = unmet(members)
         row["attack_not_learned"] = int(unlearnable(members).sum())
         rows.append(row)
     return pd.DataFrame(rows)
@@ -83,6 +84,11 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
 def unlearnable(cells: pd.DataFrame) -> pd.Series:
     """Whether the victim had hardly learned the attack, so that there was little to heal."""
     return cells["attack_success_before"] < LEARNED
+
+
+def unmet(cells: pd.DataFrame) -> bool:
+    """Whether in any of them the known poison was not what the method is made for."""
+    return "unmet" in cells and bool(cells["unmet"].fillna("").astype(bool).any())
 
 
 def aggregate(cells: pd.DataFrame) -> pd.DataFrame:
@@ -103,7 +109,7 @@ def aggregate(cells: pd.DataFrame) -> pd.DataFrame:
             whole = len(grid) > 0 and not grid.isna().any(axis=None)
             row[f"{measure}_half"] = interval(grid.mean())[1] if whole else math.nan
         row["cells"] = members.groupby(where, dropna=False).ngroups
-        row["runs"] = len(members)
+        row["runs"], row["unmet"] = len(members), unmet(members)
         rows.append(row)
     table = pd.DataFrame(rows)
     table["front"] = False

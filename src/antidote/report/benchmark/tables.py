@@ -27,8 +27,8 @@ SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
 def cells_csv(cells: pd.DataFrame) -> str:
     measured = [metric.name for metric in shown("cells", had(cells))]
     groups = [group for group in GROUPS if group != "tracing" or traced(cells)]
-    chosen = ["chosen"] * ("chosen" in cells and bool(cells["chosen"].any()))
-    return csv(cells, ["config_hash", *groups, *VALUES, *chosen, *measured, *ORIGIN])
+    texts = [name for name in ("chosen", "unmet") if name in cells and cells[name].any()]
+    return csv(cells, ["config_hash", *groups, *VALUES, *texts, *measured, *ORIGIN])
 
 
 def means_csv(means: pd.DataFrame) -> str:
