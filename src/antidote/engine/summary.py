@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from antidote.core import Data, Poison, Traced, compute
+from antidote.core import Data, History, Poison, Traced, compute
 from antidote.engine.callback import Outcome
 from antidote.engine.victim import Training
 from antidote.metrics.score import objective
@@ -54,12 +54,18 @@ def summary(
         "sample_gradients": gradients,
         "forwards": done.forwards,
         "compute_fraction": compute(gradients, done.forwards) / whole,
-        "tuning_fraction": None if history.chosen is None else history.chosen["compute"] / whole,
+        **tuning(history, whole),
         "search": told(history.search),
         "chosen": told(history.chosen),
         "steps": told(history.steps),
         "epochs": told(training.epochs),
     }
+
+
+def tuning(history: History, whole: int) -> dict[str, float]:
+    """What trials took, where settings were chosen by some."""
+    chosen = history.chosen
+    return {} if chosen is None else {"tuning_fraction": chosen["compute"] / whole}
 
 
 def tracing(poison: Poison, known: Tensor, traced: Traced) -> dict[str, Any]:

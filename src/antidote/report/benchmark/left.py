@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MultipleLocator, PercentFormatter
 
 from antidote.report.benchmark.axes import counted, titled
 from antidote.report.benchmark.canvas import Canvas, Picture, style
@@ -19,7 +19,7 @@ LEFT = "residual"
 ATTACK = [*PLACE, "rate"]
 SHOWN = (-0.6, 1.7)  # beyond, a value is written where it leaves the panel
 ROW = 0.19  # inches of a method
-WIDTH = 3.6
+WIDTH = 4.6
 
 
 def glance(cells: pd.DataFrame) -> list[Picture]:
@@ -44,14 +44,14 @@ def glance(cells: pd.DataFrame) -> list[Picture]:
         "there, or the attack was not learned. Arrows: beyond the panel. †: the method is made for "
         "known poison with wrong labels, and here they are true."
     )
-    size = (WIDTH, 0.9 + ROW * len(methods))
+    size = (WIDTH, 1.1 + ROW * len(methods))
     return [Picture("poison_left", "Poison that is left", caption, panels, size)]
 
 
 def title(row: pd.Series) -> str:
     poison, dataset, model, setting = row[PLACE]
     text = f"{titled(poison, dataset, model, setting=setting)}, {rate(row['rate'])}"
-    return textwrap.fill(text, 46)
+    return textwrap.fill(text, 40)
 
 
 def panel(figure: Canvas, rows: pd.DataFrame, methods: list[str], title: str) -> None:
@@ -65,6 +65,7 @@ def panel(figure: Canvas, rows: pd.DataFrame, methods: list[str], title: str) ->
             axis.text(min(max(mean, SHOWN[0]), SHOWN[1]), y - 0.2, "†", fontsize=8, ha="center")
     axis.set_title(title, fontsize=9)
     axis.set(xlim=SHOWN, ylim=(len(methods) - 0.5, -0.5), xlabel="poison left")
+    axis.xaxis.set_major_locator(MultipleLocator(0.5))
     axis.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     axis.set_yticks(range(len(methods)), [look(m)["label"] for m in methods], fontsize=7.5)
 
