@@ -125,6 +125,9 @@ class Attack(ABC):
 
     needs_surrogate = False
 
+    def check_net(self, net: nn.Module) -> None:  # noqa: B027  most take any net
+        """Raises `BadInput` if it cannot craft against such a net, before a surrogate is fitted."""
+
     @abstractmethod
     def poison(self, data: Data, surrogate: Surrogate) -> Poison: ...
 

@@ -77,6 +77,7 @@ class Parts:
             nobody = torch.empty(0, dtype=torch.int64, device=data.train.y.device)
             clean = Poison(data.train, data.train.y, nobody, {}, Untouched("test/accuracy"))
             module = self.make_victim(recipe=self.recipe, data=data, seed=seed)
+            self.attack.check_net(module.net)
             loader = stages.training(data, clean, self.recipe.batch_size, seed)
             with self.training(module, self.cell.surrogate(found), loader.count) as training:
                 fit = (self.make_trainer, module, loader, training.callbacks, training.steps)

@@ -34,7 +34,8 @@ def summary(
     traced = ["trace"] * bool(done.trace_saved)
     return {
         "classes": list(data.classes),
-        "n_train": len(data.train),
+        "n_train": len(poison.train),
+        # of the clean rows, so that added ones are the rate that was asked for
         "poison_rate": len(poison.indices) / len(data.train),
         "n_poisoned": len(poison.indices),
         "n_known": len(known),

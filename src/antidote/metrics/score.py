@@ -141,3 +141,43 @@ def objective(scores: Mapping[str, float | None]) -> float:
     """What a sweeper maximises: healed - accuracy_drop, or the drop alone where healed is none."""
     healed, drop = scores["healed"], scores["accuracy_drop"]
     return (healed or 0.0) - (drop or 0.0)
+
+
+@dataclass(frozen=True)
+class Regained(Verdict):
+    """For attacks that lower the accuracy itself, A: what a net would have without is measured."""
+
+    accuracy: str
+
+    def __call__(
+        self, before: Measured, after: Measured, ceiling: Measured | None = None
+    ) -> Scores:
+        """Shares, none of them clipped; None where a denominator has no meaning.
+
+        healed = recovered = (A(after) - A(before)) / (A(ceiling) - A(before)), None without a net
+        that never saw the poison, or if the attack took less than `LEAST`; residual = 1 - healed;
+        accuracy_drop = A(before) - A(after), negative where it heals.
+        """
+        A = before[self.accuracy], after[self.accuracy]
+        healed = None if ceiling is None else self.share(A, ceiling[self.accuracy])
+        return {
+            "healed": healed,
+            "residual": None if healed is None else 1 - healed,
+            "accuracy_drop": A[0] - A[1],
+            "clean_accuracy_before": A[0],
+            "clean_accuracy": A[1],
+            "harmed_accuracy_before": A[0],
+            "harmed_accuracy": A[1],
+            **({} if ceiling is None else self.beside(healed, ceiling)),
+        }
+
+    def share(self, A: tuple[float, float], best: float) -> float | None:
+        return (A[1] - A[0]) / (best - A[0]) if best - A[0] > LEAST - 1e-9 else None
+
+    def beside(self, healed: float | None, ceiling: Measured) -> Scores:
+        best = ceiling[self.accuracy]
+        return {
+            "recovered": healed,
+            "clean_accuracy_ceiling": best,
+            "harmed_accuracy_ceiling": best,
+        }
