@@ -75,7 +75,7 @@ class GradientMatching(Attack):
         self.rate, self.targets, self.restarts, self.seed = rate, targets, restarts, seed
         self.pairs = None if pairs is None else [tuple(pair) for pair in pairs]
         require(
-            self.pairs is None or (self.pairs and all(len(pair) == 2 for pair in self.pairs)),
+            pairs is None or {len(pair) for pair in pairs} == {2},
             f"poison.pairs={pairs} is no list of pairs; [[7,3]] has test image 7 taken for class 3",
         )
         self.craft = Craft(eps, steps, tau, batch, match, Shift(shift, flip))
@@ -169,7 +169,7 @@ class GradientMatching(Attack):
     def best(self, data: Data, surrogate: Surrogate, net: nn.Module, pair: Pair) -> Tensor:
         """The perturbation (n, C, H, W) of the restart whose last mismatch is the smallest."""
         tries = [self.restart(data, surrogate, net, pair, r) for r in range(self.restarts)]
-        return min(tries, key=lambda found: found["loss"].item())["delta"].to(data.train.x.device)
+        return min(tries, key=lambda found: found["losses"][-1].item())["delta"].to(data.train.x.device)
 
     def restart(
         self, data: Data, surrogate: Surrogate, net: nn.Module, pair: Pair, r: int
@@ -187,16 +187,18 @@ class GradientMatching(Attack):
             std = data.facts["std"].to(x)
             with crafting(net):
                 lie = gradient(net, target, y[:1])
+                losses = []
                 for delta, loss in self.craft(net, lie, x, y, std, coin):  # noqa: B007
-                    pass
+                    losses.append(loss)
             seconds = time.perf_counter() - began
             log.info("%s: %.0f s, peak memory %.0f MB", name, seconds, peak(x.device))
-            return {"delta": delta, "loss": torch.tensor(loss)}
+            return {"delta": delta, "losses": torch.tensor(losses)}
 
         work = Work("crafting", what, f"crafting, {type(self).__name__}")
         found, saved = surrogate.memo.tensors(work, net, [everything(data.train)], compute)
         looked_up = f", looked up, {saved:.0f} s spared" if saved else ""
-        log.info("%s of %d: mismatch %.3f%s", name, self.restarts, found["loss"].item(), looked_up)
+        first, last = found["losses"][[0, -1]].tolist()
+        log.info("%s of %d: mismatch %.3f, then %.3f%s", name, self.restarts, first, last, looked_up)
         return found
 
 
