@@ -15,7 +15,7 @@ from antidote.report.benchmark.axes import file_name, reach
 from antidote.report.benchmark.canvas import style
 from antidote.report.benchmark.cells import failed, finished
 from antidote.report.benchmark.curves import stands
-from antidote.report.benchmark.setting import variants
+from antidote.report.benchmark.setting import called, variants
 from antidote.report.benchmark.summary import (
     aggregate,
     defended,
@@ -435,3 +435,17 @@ def test_a_run_is_called_by_its_tracer():
     assert run_name(settings, choices | {"tracing": "none"}) == run_name(settings, choices)
     traced = run_name(settings, choices | {"tracing": "features"})
     assert traced == "relabel traced by features 10 % badnets 1 % d seed 0"
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("unlearning.rho", "rho"),
+        ("unlearning.make.budget.share", "budget"),
+        ("unlearning.cutoff.value", "cutoff"),
+        ("tracing.share", "share"),
+        ("dataset.limit", "limit"),
+    ],
+)
+def test_a_setting_is_called_by_what_says_most(setting, told):
+    assert called(setting) == told

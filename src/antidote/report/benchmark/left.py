@@ -52,7 +52,7 @@ def title(row: pd.Series) -> str:
     poison, dataset, model, setting = row[PLACE]
     share = rate(row["rate"]).replace(" ", "\u00a0")  # never broken
     text = f"{titled(poison, dataset, model, setting=setting)}, {share}"
-    return textwrap.fill(text, 40)
+    return textwrap.fill(text, 34)
 
 
 def panel(figure: Canvas, rows: pd.DataFrame, methods: list[str], title: str) -> None:
