@@ -7,6 +7,7 @@ import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,11 +74,11 @@ class GradientMatching(Attack):
         require(targets >= 1, f"poison.targets={targets} attacks nothing; give at least 1")
         require(restarts >= 1, f"poison.restarts={restarts} crafts nothing; give at least 1")
         self.rate, self.targets, self.restarts, self.seed = rate, targets, restarts, seed
-        self.pairs = None if pairs is None else [tuple(pair) for pair in pairs]
         require(
-            pairs is None or {len(pair) for pair in pairs} == {2},
+            pairs is None or (bool(pairs) and all(is_pair(pair) for pair in pairs)),
             f"poison.pairs={pairs} is no list of pairs; [[7,3]] has test image 7 taken for class 3",
         )
+        self.pairs = None if pairs is None else [(pair[0], pair[1]) for pair in pairs]
         self.craft = Craft(eps, steps, tau, batch, match, Shift(shift, flip))
 
     def poison(self, data: Data, surrogate: Surrogate) -> Poison:
@@ -150,7 +151,7 @@ class GradientMatching(Attack):
             pairs.append((row, (int(data.test.y[row]) + ahead) % data.num_classes))
         return pairs
 
-    def named(self, data: Data, pairs: Sequence[tuple[int, ...]]) -> list[tuple[int, int]]:
+    def named(self, data: Data, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         n, K = len(data.test), data.num_classes
         for row, intended in pairs:
             where = f"poison.pairs names test image {row} and class {intended}"
@@ -164,7 +165,7 @@ class GradientMatching(Attack):
             len({row for row, _ in pairs}) == len(pairs),
             f"poison.pairs={[list(pair) for pair in pairs]} names a test image twice",
         )
-        return [(row, intended) for row, intended in pairs]
+        return list(pairs)
 
     def best(self, data: Data, surrogate: Surrogate, net: nn.Module, pair: Pair) -> Tensor:
         """The perturbation (n, C, H, W) of the restart whose last mismatch is the smallest."""
@@ -204,6 +205,10 @@ class GradientMatching(Attack):
             "%s of %d: mismatch %.3f, then %.3f%s", name, self.restarts, first, last, looked_up
         )
         return found
+
+
+def is_pair(given: Any) -> bool:
+    return isinstance(given, Sequence) and len(given) == 2
 
 
 def added(x: Tensor, delta: Tensor, eps: float) -> Tensor:
