@@ -90,6 +90,7 @@ NEEDS = {
         ),
     ],
     "model/wide_resnet28_10": ["model.net.depth=10", "model.net.widen=0.125"],
+    "poison/gradient_matching": ["poison.rate=0.04", "poison.restarts=1", "poison.steps=2"],
     "poison/interclass": ["poison.rate=0.04"],
     **{
         f"experiment/corrective_{data}_interclass": ["poison.rate=0.04", "poison.classes=[3,5]"]

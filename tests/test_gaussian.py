@@ -156,3 +156,20 @@ def test_a_score_above_is(score, control):
 
 def test_a_score_turned_round_is_more_than_healed():
     assert VERDICT(measured(0.5), measured(-0.1))["healed"] == pytest.approx(1.2)
+
+
+def test_a_victim_has_learned_its_noise_and_a_net_without_it_has_not(run):
+    """The acceptance of the score on digits: 144 rows, two nets that never saw the poison."""
+    digits = ["dataset=digits", "model.net.width=0.25", "threads=1"]
+    still = ["dataset.augment.padding=0", "poison=gaussian", "poison.rate=0.1", "poison.eps=1.0"]
+    how = ["discovery=100pct", "unlearning=retrain", "ceiling=true", "recipe.epochs=15"]
+    left = run(*digits, *still, *how, small=[])
+    limit = 3 / left["n_poisoned"] ** 0.5
+    assert left["before"]["gus/score"] > limit
+    assert left["before"]["gus/p"] < 0.01
+    for net in ("ceiling", "after"):
+        assert abs(left[net]["gus/score"]) < limit
+        assert abs(left[net]["gus/control_score"]) < limit
+    assert left["residual"] < 0.5
+    # a threshold on the loss sees next to nothing of it, before as after
+    assert left["before"]["membership/auroc"] < 0.7

@@ -200,7 +200,8 @@ def test_means_of_nothing_are_dashes(tmp_path):
 
 
 def test_an_attack_of_which_nothing_is_recorded_breaks_nothing(tmp_path):
-    clean = record("clean", poison="none", healed=None, settings=record("x")["settings"])
+    settings = record("x")["settings"]
+    clean = record("clean", poison="none", n_poisoned=0, healed=None, settings=settings)
     del clean["settings"]["poison"]["rate"]
     for name in list(clean):
         if name.startswith(("attack", "harmed", "healed_")):

@@ -15,7 +15,7 @@ from antidote.report.benchmark.axes import file_name, reach
 from antidote.report.benchmark.canvas import style
 from antidote.report.benchmark.cells import failed, finished
 from antidote.report.benchmark.curves import stands
-from antidote.report.benchmark.setting import variants
+from antidote.report.benchmark.setting import called, variants
 from antidote.report.benchmark.summary import (
     aggregate,
     defended,
@@ -306,9 +306,11 @@ def test_papers_stand_beside_the_same_poison_only():
 def test_an_optional_metric_is_a_column_only_where_a_cell_has_it():
     without, having = table({"healed": 0.5}), table({"recovered": 0.5}, {})
     assert "recovered" not in summarise(without)
-    assert "healed_train" in summarise(without)  # empty as well, but not optional
+    assert "accuracy_drop" in summarise(without)  # empty as well, but not optional
     assert summarise(having)["recovered"].item() == aggregate(having)["recovered"].item() == 0.5
-    assert {m.name for m in shown("cells", had(having)) if m.optional} == {"recovered"}
+    told = {m.name for m in shown("cells", had(having)) if m.optional}
+    assert "recovered" in told
+    assert not told & {"tracing/recall", "gus"}
     assert shown("cells", had(having)) != shown("cells")
 
 
@@ -433,3 +435,17 @@ def test_a_run_is_called_by_its_tracer():
     assert run_name(settings, choices | {"tracing": "none"}) == run_name(settings, choices)
     traced = run_name(settings, choices | {"tracing": "features"})
     assert traced == "relabel traced by features 10 % badnets 1 % d seed 0"
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("unlearning.rho", "rho"),
+        ("unlearning.make.budget.share", "budget"),
+        ("unlearning.cutoff.value", "cutoff"),
+        ("tracing.share", "share"),
+        ("dataset.limit", "limit"),
+    ],
+)
+def test_a_setting_is_called_by_what_says_most(setting, told):
+    assert called(setting) == told

@@ -65,7 +65,7 @@ def test_what_has_no_meaning_is_a_dash(capsys, nothing):
     said = lines(capsys)
     assert ["poison", "healed", "-"] in said
     assert ["seconds:", "evaluate", "-"] in said
-    assert ["0", "ok", "-", "-", "-", "1.0"] in said
+    assert ["0", "ok", "-", "-", "1.0"] in said
 
 
 def test_a_run_without_an_attack_shows_what_it_has(capsys):
@@ -136,7 +136,7 @@ def test_a_search_that_gave_up_says_so(capsys):
 
 def test_a_sweeps_table_has_a_line_per_job_with_what_differs(capsys):
     rows = [
-        job("0", "seed=0", "x=1", **{"healed": 0.5, "clean_accuracy": 0.9}),
+        job("0", "seed=0", "x=1", **{"healed": 0.5, "clean_accuracy": 0.9, "attack_success": 0.1}),
         job("1", "seed=1", "x=1", status="failed", error="too hot"),
         job("2", "seed=2", status="killed", error=None),
         job("", "seed=3", "x=1", done_before=True),
@@ -144,7 +144,7 @@ def test_a_sweeps_table_has_a_line_per_job_with_what_differs(capsys):
     show_sweep(rows, "folder")
     said = lines(capsys)
     assert ["job", "seed", "x", "status", "clean", "attack", "healed", "lost"] in said
-    assert ["0", "0", "1", "ok", "90.0", "-", "50.0", "-"] in said
+    assert ["0", "0", "1", "ok", "90.0", "10.0", "50.0", "-"] in said
     assert ["3", "1", "ok", "(before)", "-", "-", "-", "-"] in said
     assert ["job", "1", "failed:", "too", "hot"] in said
     assert not any(line[:3] == ["job", "2", "killed:"] for line in said)  # it has nothing to say

@@ -144,6 +144,56 @@ def objective(scores: Mapping[str, float | None]) -> float:
 
 
 @dataclass(frozen=True)
+class Targeted(Verdict):
+    """For attacks on `count` single test images, the targets; names of what the probes measure.
+
+    `success`, S: the share of targets that get the class intended for them. `true`, A: the share
+    that gets its own. `intact`, C: the accuracy on all other test images.
+    """
+
+    success: str
+    true: str
+    intact: str
+    count: int
+
+    def __call__(
+        self, before: Measured, after: Measured, ceiling: Measured | None = None
+    ) -> Scores:
+        """Shares, none of them clipped; None where the attack did not succeed: nothing can heal.
+
+        residual = S(after) / S(before); healed = 1 - residual; healed_raw = A(after). With a net
+        that never saw the poison, recovered = (S(before) - S(after)) / (S(before) - S(ceiling)).
+        """
+        A, C, S = ((before[m], after[m]) for m in (self.true, self.intact, self.success))
+        residual = S[1] / S[0] if S[0] else None
+        healed = None if residual is None else 1 - residual
+        return {
+            "healed": healed,
+            "healed_asr": healed,
+            "healed_raw": A[1],
+            "residual": residual,
+            "accuracy_drop": C[0] - C[1],
+            "clean_accuracy_before": C[0],
+            "clean_accuracy": C[1],
+            "harmed_accuracy_before": A[0],
+            "harmed_accuracy": A[1],
+            "attack_success_before": S[0],
+            "attack_success": S[1],
+            "n_targets": float(self.count),
+            **({} if ceiling is None else self.beside(S, ceiling)),
+        }
+
+    def beside(self, S: tuple[float, float], ceiling: Measured) -> Scores:
+        floor = ceiling[self.success]
+        return {
+            "recovered": (S[0] - S[1]) / (S[0] - floor) if S[0] > floor else None,
+            "clean_accuracy_ceiling": ceiling[self.intact],
+            "harmed_accuracy_ceiling": ceiling[self.true],
+            "attack_success_floor": floor,
+        }
+
+
+@dataclass(frozen=True)
 class Regained(Verdict):
     """For attacks that lower the accuracy itself, A: what a net would have without is measured."""
 

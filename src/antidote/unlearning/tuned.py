@@ -107,6 +107,7 @@ class Tuned(Method):
         self.make, self.held_out, self.floor, self.seed = make, held_out, floor, seed
         self.candidates = [self.made(values) for values in self.combinations()]  # refuses bad ones
         self.needs_known = any(method.needs_known for method in self.candidates)
+        self.assumes_wrong_labels = any(m.assumes_wrong_labels for m in self.candidates)
 
     def combinations(self) -> Iterator[Values]:
         for values in itertools.product(*self.space.values()):

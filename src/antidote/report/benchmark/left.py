@@ -50,8 +50,9 @@ def glance(cells: pd.DataFrame) -> list[Picture]:
 
 def title(row: pd.Series) -> str:
     poison, dataset, model, setting = row[PLACE]
-    text = f"{titled(poison, dataset, model, setting=setting)}, {rate(row['rate'])}"
-    return textwrap.fill(text, 40)
+    share = rate(row["rate"]).replace(" ", "\u00a0")  # never broken
+    text = f"{titled(poison, dataset, model, setting=setting)}, {share}"
+    return textwrap.fill(text, 34)
 
 
 def panel(figure: Canvas, rows: pd.DataFrame, methods: list[str], title: str) -> None:

@@ -70,9 +70,9 @@ def differing(params: pd.DataFrame, keys: list[pd.Series]) -> pd.Series:
 
 
 def called(name: str) -> str:
-    """The setting's last name, with the one before where that alone says little."""
-    *_, before, last = ["", *name.split(".")]
-    return (f"{before} {last}" if last in VAGUE else last).strip().replace("_", " ")
+    """The setting's last name, or that of what it is a part of where it says little by itself."""
+    *groups, last = name.split(".")
+    return (groups[-1] if last in VAGUE and len(groups) > 1 else last).replace("_", " ")
 
 
 def relevant(params: Mapping[str, str]) -> dict[str, str]:
