@@ -67,6 +67,7 @@ def class_folders(folder: Path) -> list[str]:
     return [f"dataset.folder={folder}/images", *EASY]
 
 
+FAILS_SMOKE = [f"fails_{kind}_smoke" for kind in ("gaussian", "targeted", "indiscriminate")]
 # what an option cannot do without: overrides, or a function of tmp_path that returns them
 NEEDS = {
     "dataset/cifar10": archives.needed(archives.cifar10, "cifar10", *EASY),
@@ -97,6 +98,9 @@ NEEDS = {
         for data in ("cifar10", "cifar100", "pcam")
     },
     "poison/none": ["unlearning=none"],
+    # ten steps are less than one pass, which the default method's importances take
+    **{f"budget/{n}pct": ["budget.share=20"] for n in (2, 4, 6, 8, 10)},
+    **{f"experiment/{e}": ["budget.share=20"] for e in FAILS_SMOKE},
     **{
         f"tracing/{tracer}": EASY
         for tracer in ("activation_clustering", "confidence", "fall", "influence", "spectral")
@@ -132,7 +136,7 @@ def overrides(option: str, folder: Path) -> list[str]:
     """The smallest run that has this option in it."""
     group, name = option.split("/")
     need = NEEDS.get(option, [])
-    small = [] if group == "model" else NEEDS[f"model/{whole(option)[2]['model']}"]
+    small = [] if group == "model" else NEEDS.get(f"model/{whole(option)[2]['model']}", [])
     return [*SHORT, *small, f"{group}={name}", *(need(folder) if callable(need) else need)]
 
 

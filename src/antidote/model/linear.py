@@ -21,6 +21,10 @@ class Linear(nn.Module):
         self.normalize, self.side = Normalize(mean, std), side
         self.fc = nn.Linear(len(mean) * side * side, num_classes)
 
+    def stages(self) -> list[tuple[nn.Module, int]]:
+        """Its one layer."""
+        return [(self.fc, 1)]
+
     def forward(self, x: Tensor) -> Tensor:
         x = self.normalize(x)
         if x.shape[-2:] != (self.side, self.side):
