@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from antidote.report.benchmark.left import SHOWN, glance, panel
+from antidote.report.benchmark.left import SHOWN, glance, panel, spread
 
 
 def cell(poison="gaussian", defence="gd", residual=0.5, **more):
@@ -69,3 +69,10 @@ def test_what_lies_beyond_is_written_where_it_leaves():
 
 def test_a_method_whose_assumption_does_not_hold_is_marked():
     assert [t.get_text() for t in drawn(0.5, unmet=True).texts] == ["†"]
+
+
+def test_hits_and_misses_have_wilsons_interval():
+    """One of four: (0.046, 0.699), by hand from z = 1.96."""
+    assert spread([1.0, 0.0, 0.0, 0.0]) == pytest.approx((0.0456, 0.6994), abs=1e-4)
+    assert spread([0.0, 1.0]) == (0.0, 1.0)
+    assert spread([0.5, 0.7]) == (0.5, 0.7)

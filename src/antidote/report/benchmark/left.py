@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 
+from antidote.metrics.targets import wilson
 from antidote.report.benchmark.axes import counted, titled
 from antidote.report.benchmark.canvas import Canvas, Picture, style
 from antidote.report.benchmark.summary import PLACE, interval, unmet
@@ -39,8 +40,8 @@ def glance(cells: pd.DataFrame) -> list[Picture]:
     caption = (
         "What a method leaves of the poison: 1 − healed, as a share of what the victim had (dotted "
         "line, no unlearning); 0 is none. Large: the mean over seeds "
-        f"({counted([len(v) for v in rows[LEFT]])}), with its 95 % interval (Student t) or, of two "
-        "seeds, their range; faint: each seed. A method without a mark in a panel was not run "
+        f"({counted([len(v) for v in rows[LEFT]])}), with its 95 % interval (Student t; Wilson "
+        "where a target is hit or missed) or, of two seeds, their range; faint: each seed. A method without a mark in a panel was not run "
         "there, or the attack was not learned. Arrows: beyond the panel. †: the method is made for "
         "known poison with wrong labels, and here they are true."
     )
@@ -71,10 +72,18 @@ def panel(figure: Canvas, rows: pd.DataFrame, methods: list[str], title: str) ->
     axis.set_yticks(range(len(methods)), [look(m)["label"] for m in methods], fontsize=7.5)
 
 
+def spread(values: list[float]) -> tuple[float, float]:
+    """Of the mean: two values' range, Wilson's of hits and misses, else Student's; 95 %."""
+    mean, half, n = interval(values)
+    if set(values) <= {0.0, 1.0} and n > 2:
+        return wilson(int(sum(values)), n)
+    return (min(values), max(values)) if n == 2 else (mean - half, mean + half)
+
+
 def draw(axis: Axes, y: int, values: list[float], defence: str) -> None:
     how: dict[str, Any] = style(defence) | {"linestyle": ""}
-    mean, half, n = interval(values)
-    low, high = (min(values), max(values)) if n == 2 else (mean - half, mean + half)
+    mean, _, n = interval(values)
+    low, high = spread(values)
     axis.plot(values, [y] * n, **how | {"alpha": 0.3, "markersize": 0.6 * how["markersize"]})
     if n > 1:
         axis.plot([low, high], [y, y], color=how["color"], linewidth=1.2, zorder=3)
