@@ -41,9 +41,10 @@ def glance(cells: pd.DataFrame) -> list[Picture]:
         "What a method leaves of the poison: 1 − healed, as a share of what the victim had (dotted "
         "line, no unlearning); 0 is none. Large: the mean over seeds "
         f"({counted([len(v) for v in rows[LEFT]])}), with its 95 % interval (Student t; Wilson "
-        "where a target is hit or missed) or, of two seeds, their range; faint: each seed. A method without a mark in a panel was not run "
-        "there, or the attack was not learned. Arrows: beyond the panel. †: the method is made for "
-        "known poison with wrong labels, and here they are true."
+        "where a target is hit or missed) or, of two seeds, their range; faint: each seed. A "
+        "method without a mark in a panel was not run there, or the attack was not learned. "
+        "Arrows: beyond the panel. †: the method is made for known poison with wrong labels, and "
+        "here they are true."
     )
     size = (WIDTH, 1.1 + ROW * len(methods))
     return [Picture("poison_left", "Poison that is left", caption, panels, size)]
