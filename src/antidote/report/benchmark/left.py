@@ -33,6 +33,7 @@ def glance(cells: pd.DataFrame) -> list[Picture]:
     runs = told.groupby([*ATTACK, "defence"], dropna=False, sort=False)
     rows = runs[LEFT].agg(list).reset_index()
     rows["unmet"] = [unmet(part) for _, part in runs]
+    rows["single"] = [single(part) for _, part in runs]
     panels = [
         partial(panel, rows=part, methods=methods, title=title(part.iloc[0]))
         for _, part in rows.groupby(ATTACK, dropna=False, sort=False)
@@ -63,7 +64,7 @@ def panel(figure: Canvas, rows: pd.DataFrame, methods: list[str], title: str) ->
         axis.axvline(mark, color="#555555", linewidth=1, linestyle=":" if mark else "-", zorder=1)
     for _, row in rows.iterrows():
         y, mean = methods.index(row["defence"]), sum(row[LEFT]) / len(row[LEFT])
-        draw(axis, y, row[LEFT], row["defence"])
+        draw(axis, y, row[LEFT], row["defence"], row["single"])
         if row["unmet"]:
             axis.text(min(max(mean, SHOWN[0]), SHOWN[1]), y - 0.2, "†", fontsize=8, ha="center")
     axis.set_title(title, fontsize=9)
@@ -73,18 +74,23 @@ def panel(figure: Canvas, rows: pd.DataFrame, methods: list[str], title: str) ->
     axis.set_yticks(range(len(methods)), [look(m)["label"] for m in methods], fontsize=7.5)
 
 
-def spread(values: list[float]) -> tuple[float, float]:
-    """Of the mean: two values' range, Wilson's of hits and misses, else Student's; 95 %."""
+def single(cells: pd.DataFrame) -> bool:
+    """Whether each run has one target, which is hit or missed."""
+    return "n_targets" in cells and bool((cells["n_targets"] == 1).all())
+
+
+def spread(values: list[float], single: bool) -> tuple[float, float]:
+    """Of the mean: Wilson's for single targets, two values' range, else Student's; 95 %."""
     mean, half, n = interval(values)
-    if set(values) <= {0.0, 1.0} and n > 2:
+    if single:
         return wilson(int(sum(values)), n)
     return (min(values), max(values)) if n == 2 else (mean - half, mean + half)
 
 
-def draw(axis: Axes, y: int, values: list[float], defence: str) -> None:
+def draw(axis: Axes, y: int, values: list[float], defence: str, single: bool) -> None:
     how: dict[str, Any] = style(defence) | {"linestyle": ""}
     mean, _, n = interval(values)
-    low, high = spread(values)
+    low, high = spread(values, single)
     axis.plot(values, [y] * n, **how | {"alpha": 0.3, "markersize": 0.6 * how["markersize"]})
     if n > 1:
         axis.plot([low, high], [y, y], color=how["color"], linewidth=1.2, zorder=3)
@@ -94,4 +100,5 @@ def draw(axis: Axes, y: int, values: list[float], defence: str) -> None:
             text = f"{100 * mean:.0f} %"
             text = arrow + text if edge == 0 else text + arrow
             at: dict[str, Any] = {"ha": ("left", "right")[edge], "va": "center", "fontsize": 7}
-            axis.text(SHOWN[edge], y, text, color=how["color"], **at)
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+            axis.text(SHOWN[edge], y, text, color=how["color"], bbox=box, zorder=5, **at)

@@ -1,0 +1,32 @@
+"""All poisons by all methods of the fails_*_small experiments in one figure, from their tables.
+
+    python results/glance.py
+
+Writes results/fails_small.png and .svg; every point is a row of a cells.csv beside it.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from antidote.report.benchmark.left import glance
+from antidote.report.benchmark.summary import defended
+
+HERE = Path(__file__).parent
+FOLDERS = "fails_gaussian_small", "fails_targeted_small", "fails_indiscriminate_small"
+
+
+def cells() -> pd.DataFrame:
+    """Of all folders, without the attacks that a victim had not learned."""
+    found = pd.concat([pd.read_csv(HERE / name / "cells.csv") for name in FOLDERS])
+    return defended(found.assign(tracing="none", setting="").fillna({"unmet": ""}))
+
+
+def main() -> None:
+    (picture,) = glance(cells())
+    for name, content in picture.files().items():
+        (HERE / name.replace(picture.name, "fails_small")).write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()
