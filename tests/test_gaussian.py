@@ -9,6 +9,7 @@ from scipy.stats import kstest
 
 from antidote.core import BadInput, as_float
 from antidote.metrics.score import Residual
+from antidote.poison import gaussian
 from antidote.poison.gaussian import Gaussian, Noise
 
 SETTINGS = {"rate": 0.2, "eps": 0.5, "stage": "post_transform", "seed": 0}
@@ -65,7 +66,8 @@ def test_membership_is_asked_of_what_training_saw(tiny, stage):
     probe = left.probes["membership"]
     members = torch.cat([x for x, _ in probe.loader])
     torch.testing.assert_close(members, seen(left, left.indices))
-    unseen = torch.cat([x for x, _ in probe.measure.others]) - as_float(tiny.test.x)
+    others = probe.measure.others
+    unseen = torch.cat([x for x, _ in others]) - as_float(tiny.test.x[others.rows])
     assert (unseen / units(tiny)).std().item() == pytest.approx(0.5, rel=0.05)
 
 
@@ -98,6 +100,13 @@ def test_noise_moves_its_own_rows_alone(mask, seed):
     wanted = torch.zeros(n, 1, 2, 2)
     wanted[rows] = xi
     torch.testing.assert_close(moved, wanted[asked])
+
+
+def test_noise_in_more_images_than_fit_is_refused(tiny, monkeypatch):
+    monkeypatch.setattr(gaussian, "MOST", 1000)
+    with pytest.raises(BadInput, match=r"poison.stage=post_transform adds the noise"):
+        left_by(tiny, stage="pre_augment")
+    left_by(tiny, stage="post_transform")
 
 
 @pytest.mark.parametrize(
@@ -147,6 +156,15 @@ def test_a_score_that_fresh_noise_may_have_is_no_detectable_poison(score, contro
     """2.326 sqrt(2 / 200) = 0.2326: below, nothing can heal; what is left has no meaning."""
     scores = VERDICT(measured(score, control), measured(0.0), measured(0.0))
     assert scores["healed"] is scores["residual"] is scores["recovered"] is None
+
+
+def test_a_control_far_below_does_not_make_poison_of_a_score_near_0():
+    """Nor does a ceiling close to the victim give a share of the gap."""
+    assert VERDICT(measured(0.01, -0.5), measured(0.2), measured(0.02))["residual"] is None
+    assert VERDICT(measured(0.0, -1.0), measured(0.2))["healed"] is None
+    near = VERDICT(measured(0.5), measured(0.2), measured(0.45))
+    assert near["recovered"] is None
+    assert near["healed"] == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize(("score", "control"), [(0.24, 0.0), (0.5, 0.26)])

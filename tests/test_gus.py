@@ -199,6 +199,19 @@ def test_membership_by_hand():
     assert found["auroc"] == pytest.approx((3 + 3 + 1.5) / 9)
 
 
+def test_sure_answers_do_not_tie():
+    """In float32 both losses are 0, and nobody would be told from anybody."""
+    net = Linear(torch.tensor([[100.0], [0.0]]))
+
+    def rows(*pixels):
+        y = torch.zeros(len(pixels), dtype=torch.int64)
+        return everything(Samples(torch.tensor(pixels).view(-1, 1, 1, 1), y))
+
+    found = Membership(rows(*torch.linspace(0.5, 0.9, 100).tolist()))(net, rows(0.95, 1.0))
+    assert found["tpr"] == 1
+    assert found["auroc"] == 1
+
+
 def test_membership_of_the_same_rows_is_chance():
     alike = Membership(loader(2000))(Linear(draws(3, 16, seed=1)), loader(2000))
     assert alike["auroc"] == 0.5

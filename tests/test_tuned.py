@@ -7,7 +7,7 @@ import pytest
 import torch
 from training import linear, noisy, same, settings, split, state, victim
 
-from antidote.core import BadInput, Diverged, History, Method
+from antidote.core import BadInput, Diverged, History, Method, Work
 from antidote.unlearning.ascent import GradientAscent
 from antidote.unlearning.cutoff import Fixed
 from antidote.unlearning.finetune import FineTune
@@ -133,8 +133,34 @@ def test_what_trials_take_is_told_apart():
     history = method.unlearn(patient, split(x, y, known=range(10)))
     # two trials of 8 known rows each; 2 + 6 rows looked at before and after each of the two
     assert history.chosen["compute"] == pytest.approx(2 * 8 + 3 * (2 + 6) / 3)
+    assert history.chosen["seconds"] > 0
     assert history.sample_gradients == patient.meter.count.gradients == 10
     assert patient.meter.count.forwards == 0
+
+
+def test_two_known_samples_leave_one_for_trials():
+    x, y = rows()
+    part, held = tuned(1.0, held_out=0.9).apart(split(x, y, known=[0, 1]))
+    assert (part.forget.count, held.forget.count) == (1, 1)
+
+
+def test_trials_share_what_they_measure_alike():
+    x, y = rows()
+    part, _ = tuned(1.0).apart(split(x, y, known=range(8)))
+    work, calls, net = (
+        Work("importances", {"by": "test"}, "importances"),
+        [],
+        linear([1, 0], [0, 1]),
+    )
+
+    def compute():
+        calls.append(1)
+        return {"t": torch.ones(1)}
+
+    for _ in range(2):
+        part.memo.tensors(work, net, [part.forget], compute)
+    part.memo.tensors(work, linear([2, 0], [0, 1]), [part.forget], compute)  # another net
+    assert len(calls) == 2
 
 
 def test_values_inside_partials_and_objects():

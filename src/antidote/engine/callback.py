@@ -63,8 +63,9 @@ class KeepVictim(L.Callback):
 class Outcome:
     """The net before and after, what was measured on both, and what it took; wall seconds.
 
-    `unlearn_seconds` is what the method costs without a memo: time that it spared is added; so with
-    `trace_seconds`, and with `forwards`, the passes without a gradient of tracer and method.
+    `unlearn_seconds` is what the method costs without a memo, whose spared time is added, and
+    without trials, which are `tune_seconds`; so with `trace_seconds`, and with `forwards`, the
+    passes without a gradient of tracer and method.
     """
 
     victim: nn.Module
@@ -77,6 +78,7 @@ class Outcome:
     trace_seconds: float
     trace_saved: float
     unlearn_seconds: float
+    tune_seconds: float
     evaluate_seconds: float
 
 
@@ -127,8 +129,10 @@ class Unlearning(L.Callback):
             "no poison is known and none was traced, so there is nothing to unlearn; name "
             "suspicious samples with discovery=ids discovery.ids=[3,17]",
         )
+        self.method.afford(split)
         with wall_clock(device) as elapsed, self.draws("unlearning"):
             history = self.method.unlearn(patient, split)
+        tuning = (history.chosen or {}).get("seconds", 0.0)
         forwards = traced.forwards + history.spared + meter.count.forwards
         meter.leave(patient.net)
         pl_module.net = patient.net
@@ -145,7 +149,8 @@ class Unlearning(L.Callback):
             forwards=forwards,
             trace_seconds=tracing[0] + spared,
             trace_saved=spared,
-            unlearn_seconds=elapsed[0] + history.saved,
+            unlearn_seconds=elapsed[0] + history.saved - tuning,
+            tune_seconds=tuning,
             evaluate_seconds=before[1] + after[1],
         )
 

@@ -49,6 +49,7 @@ def summary(
             "fit": training.seconds,
             "trace": done.trace_seconds,
             "unlearn": done.unlearn_seconds,
+            **({} if history.chosen is None else {"tune": done.tune_seconds}),
             "evaluate": done.evaluate_seconds,
         },
         "cached": [*fitted, *traced, *["unlearn"] * bool(history.saved)],

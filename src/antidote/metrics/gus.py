@@ -12,6 +12,7 @@ from antidote.core import Loader, evaluating
 from antidote.core.precision import float32
 
 FPR = 0.01
+CHUNK = 1024  # rows in double precision at a time
 THRESHOLD = 2.3263478740408408  # Phi^-1(1 - FPR)
 
 
@@ -49,10 +50,11 @@ def alignments(g: Tensor, u: Tensor) -> Tensor:
 
     N(0, 1) where g does not depend on u, whatever the net; nothing is added to the denominator.
     """
-    g, u = g.flatten(1).double(), u.flatten(1).double()
-    length = g.norm(dim=1)
+    pairs = zip(g.flatten(1).split(CHUNK), u.flatten(1).split(CHUNK), strict=True)
+    sums = [((a.double() * b.double()).sum(1), a.double().norm(dim=1)) for a, b in pairs]
+    product, length = (torch.cat(part) for part in zip(*sums, strict=True))
     seen = (length > 0) & length.isfinite()
-    return (g * u).sum(1)[seen] / length[seen]
+    return product[seen] / length[seen]
 
 
 class GaussianScore:

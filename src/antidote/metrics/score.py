@@ -110,13 +110,19 @@ class Residual(Verdict):
             return scores
         gap = T[0] - ceiling[self.statistic]
         best = {f"{column}_ceiling": ceiling[name] for column, name in self.told.items()}
-        recovered = {"recovered": (T[0] - T[1]) / gap if found else None}
+        there = found and self.apart(gap, before)
+        recovered = {"recovered": (T[0] - T[1]) / gap if there else None}
         return scores | recovered | {"clean_accuracy_ceiling": ceiling[self.intact]} | best
 
     def detectable(self, before: Measured) -> bool:
-        """One-sided at 1 %: the difference of the two means has variance 2 / n."""
-        apart = before[self.statistic] - before[self.control]
-        return apart * math.sqrt(before[self.n] / 2) > THRESHOLD
+        """One-sided at 1 %, from 0, its mean without poison, and from the control."""
+        T, n = before[self.statistic], before[self.n]
+        above = math.sqrt(n) * T > THRESHOLD
+        return above and self.apart(T - before[self.control], before)
+
+    def apart(self, difference: float, before: Measured) -> bool:
+        """Of two means of n values each, whose difference has variance 2 / n."""
+        return math.sqrt(before[self.n] / 2) * difference > THRESHOLD
 
 
 @dataclass(frozen=True)

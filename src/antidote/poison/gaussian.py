@@ -27,6 +27,7 @@ from antidote.metrics.score import Residual
 from antidote.poison.draw import check_rate, count, order
 from antidote.poison.triggered import STAGES
 
+MOST = 2**33  # bytes of images with stored noise
 TOLD = {
     "gus": "gus/score",
     "gus_z": "gus/z",
@@ -81,6 +82,12 @@ class Gaussian(Attack):
         u, fresh = (self.draw(train, what)[places] for what in ("noise", "control"))
         view = Noise(self.eps * u * unit.view(-1, 1, 1), rows, len(train))
         pre = self.stage == "pre_augment"
+        size = 4 * train.x.numel()
+        require(
+            not pre or size <= MOST,
+            f"poison.stage=pre_augment stores all images as floats, {size / 1e9:.0f} GB here; "
+            "poison.stage=post_transform adds the noise to what augmentation returns",
+        )
         seen = Samples(noisy(train.x, rows, view), train.y) if pre else train
         after = None if pre else view
         return Poison(
@@ -108,10 +115,14 @@ class Gaussian(Attack):
         return flat.reshape(n, *shape).to(samples.x.device)
 
     def unseen(self, data: Data, unit: Tensor) -> Loader:
-        """Test images with noise of the same law, which differ from the poison in nothing else."""
-        n = len(data.test)
-        xi = self.eps * self.draw(data.test, "unseen", n) * unit.view(-1, 1, 1)
-        return everything(data.test, view=Noise(xi, torch.arange(n, device=xi.device), n))
+        """Test images with noise of the same law, which differ from the poison in nothing else.
+
+        As many as are poisoned, or a thousand, for a hundredth of them is to be told.
+        """
+        n, poisoned = len(data.test), count(self.rate, data.train)
+        rows = order(data.test, self.seed)[: max(poisoned, 1000)].sort().values
+        xi = self.eps * self.draw(data.test, "unseen", len(rows)) * unit.view(-1, 1, 1)
+        return Loader(data.test, rows, view=Noise(xi, rows, n))
 
 
 def noisy(x: Tensor, rows: Tensor, view: View) -> Tensor:

@@ -63,6 +63,7 @@ def run(cfg: DictConfig) -> float:
         made = leave(cell, data, poison, (known, unknown), split, done)
         result = summary(data, poison, known, training, done, ceiling, parts.recipe)
         result |= {"unmet": unmet}
+        overspent(cell, result["compute_fraction"])
         record = attempt.finish(result | {"hardware": parts.where, "scale": parts.scale}, made)
         if cell.sweep is None and cell.settings["pictures"]:
             attempt.attach(draw(attempt.folder))
@@ -70,6 +71,18 @@ def run(cfg: DictConfig) -> float:
         return math.nan
     show_result(record)
     return record["objective"]
+
+
+def overspent(cell: Cell, spent: float) -> None:
+    """A budget sets the length of those methods that have one; the others are told of."""
+    budget = cell.settings["budget"]
+    if budget and spent > budget["share"] + 1e-9:
+        log.warning(
+            "it took %.3g of the victim's training, more than budget.share=%g: not all methods "
+            "have a length that a budget can set",
+            spent,
+            budget["share"],
+        )
 
 
 def leave(

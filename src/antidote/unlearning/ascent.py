@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from antidote.core import Loader, Split, require
-from antidote.unlearning.finetune import Fraction
+from antidote.unlearning.finetune import Fraction, everybody
 from antidote.unlearning.modes import alone
 
 Batch = tuple[Tensor, Tensor]
@@ -29,8 +29,8 @@ class GradientAscent(Fraction):
     def length(self, split: Split) -> int:
         return max(1, round(self.fraction * self.recipe.total_steps(split.forget.count)))
 
-    def measure(self, split: Split) -> int:
-        return split.forget.count
+    def part(self, split: Split) -> float:
+        return split.forget.count / everybody(split)
 
     def loss(self, net: nn.Module, batch: Any, *teachers: nn.Module) -> Tensor:
         return -super().loss(net, batch, *teachers)
@@ -66,8 +66,9 @@ class NegGradPlus(Fraction):
         return sum(len(y) for _, y in batch)
 
     def cut(self, batch: Any, n: int) -> Any:
-        half = n // 2
-        return tuple((x[:half], y[:half]) for x, y in batch) if half else None
+        known = min(len(batch[1][1]), n // 2)
+        counts = n - known, known
+        return tuple((x[:k], y[:k]) for (x, y), k in zip(batch, counts, strict=True))
 
     def loss(self, net: nn.Module, batch: Any, *teachers: nn.Module) -> Tensor:
         retained, known = (self.cross_entropy(net, *part) for part in batch)

@@ -10,6 +10,8 @@ from typing import Any
 from antidote.core import require
 from antidote.recipe import Recipe
 
+LEAST = 8  # a cut batch is at least an eighth of a whole one
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -24,26 +26,26 @@ class Budget:
             f"budget.share={self.share} must be positive; 0.04 is 4 % of the victim's training",
         )
 
-    def gradients(self, n: int) -> float:
-        """Sample gradients, where training would be on n samples."""
-        return self.share * self.recipe.sample_gradients(n)
+    def gradients(self, n: int, part: float = 1.0) -> float:
+        """Sample gradients, of a training on n samples; `part` of them, where that is all."""
+        return self.share * part * self.recipe.sample_gradients(n)
 
-    def require(self, needed: float, n: int, who: str) -> None:
-        """Raises `BadInput` where `needed` sample gradients of a training on n are too many."""
-        least = math.ceil(1e4 * needed / self.recipe.sample_gradients(n)) / 1e4
+    def require(self, needed: float, who: str, n: int, part: float = 1.0) -> None:
+        """Raises `BadInput` where `needed` sample gradients are more than that."""
+        allowed = self.gradients(n, part)
+        least = math.ceil(1e4 * self.share * needed / allowed) / 1e4
         require(
-            needed <= self.gradients(n) + 1e-6,
-            f"budget.share={self.share} of the victim's training pays for "
-            f"{int(self.gradients(n))} sample gradients, but {who} takes {needed:.0f}; "
-            f"give at least {least:g}",
+            needed <= allowed + 1e-6,
+            f"budget.share={self.share} of the victim's training pays for {int(allowed)} sample "
+            f"gradients, but {who} takes {needed:.0f}; give at least {least:g}",
         )
 
 
 class Spending:
     """Batches of `passes` until `left` sample gradients are spent; the last is cut to what is left.
 
-    A sample costs `price`. `size(batch)` is its number of samples, `cut(batch, n)` a part of it
-    that has at most n of them, None if there is none.
+    Unless that is less than an eighth of it, a step that would be noise. A sample costs `price`.
+    `size(batch)` is its number of samples, `cut(batch, n)` a part of it with n of them.
     """
 
     def __init__(
@@ -64,14 +66,15 @@ class Spending:
 
     def __iter__(self) -> Iterator[Any]:
         for batch in self.passes:
-            paid = (
-                batch if self.size(batch) <= self.affordable else self.cut(batch, self.affordable)
-            )
-            if paid is None:
-                self.left = 0.0
-                return
-            self.left -= self.price * self.size(paid)
-            yield paid
+            n = self.affordable
+            if self.size(batch) <= n:
+                self.left -= self.price * self.size(batch)
+                yield batch
+                continue
+            self.left = 0.0  # what a cut leaves is no step more
+            if n * LEAST >= self.size(batch):
+                yield self.cut(batch, n)
+            return
 
     def steps(self) -> int:
         """How many batches there are, which spends all; pass after pass."""

@@ -66,22 +66,23 @@ class Fraction(Trained):
         return self.spending(hollow(split), self.budget).steps(), self.spending(split, self.budget)
 
     def spending(self, split: Split, budget: Budget) -> Spending:
-        left = budget.gradients(self.measure(split))
+        left = budget.gradients(everybody(split), self.part(split))
         return Spending(self.passes(split), left, self.price, self.size, self.cut)
 
-    def measure(self, split: Split) -> int:
-        """Samples of a training whose share the budget is: the victim's."""
-        return split.forget.count + split.retain.count
+    def part(self, split: Split) -> float:
+        """Share of the data that a pass is over, for which a budget pays."""
+        return 1.0
 
     def cut(self, batch: Any, n: int) -> Any:
-        """At most n samples of a batch, None if that is none."""
-        return tuple(part[:n] if hasattr(part, "shape") else part for part in batch) if n else None
+        """n samples of a batch."""
+        return tuple(part[:n] if hasattr(part, "shape") else part for part in batch)
 
     def afford(self, split: Split) -> None:
-        if self.budget is not None:
-            first = next(iter(self.passes(hollow(split))))
-            who = f"one step of {type(self).__name__}"
-            self.budget.require(self.price * self.size(first), self.measure(split), who)
+        if self.budget is None or not self.part(split):
+            return
+        first = next(iter(self.passes(hollow(split))))
+        who, price = f"one step of {type(self).__name__}", self.price * self.size(first)
+        self.budget.require(price, who, everybody(split), self.part(split))
 
 
 class FineTune(Fraction):
@@ -116,6 +117,10 @@ class Repair(FineTune):
         """At least the steps taken: behind its end a schedule has no meaning."""
         whole = super().length(split) if self.broken_off else 0
         return max(steps, whole)
+
+
+def everybody(split: Split) -> int:
+    return split.forget.count + split.retain.count
 
 
 def hollow(split: Split) -> Split:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +18,7 @@ from antidote.core import (
     Diverged,
     History,
     Loader,
+    Memo,
     Method,
     Split,
     Victim,
@@ -27,6 +29,8 @@ from antidote.core import (
     logits,
     require,
 )
+from antidote.core.data import digest, fingerprint
+from antidote.core.threat import Compute
 
 log = logging.getLogger(__name__)
 Values = dict[str, Any]
@@ -55,6 +59,22 @@ def leaves(space: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, li
             yield from leaves(inside, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", list(inside)
+
+
+class Shelf(Memo):
+    """Remembers what trials have in common, as long as they last."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, ...], dict[str, Tensor]] = {}
+
+    def tensors(
+        self, work: Work, net: nn.Module, loaders: Sequence[Loader], compute: Compute
+    ) -> tuple[dict[str, Tensor], float]:
+        weights = digest(*net.state_dict().values())
+        key = (fingerprint(work.what), weights, *(loader.fingerprint for loader in loaders))
+        if key not in self.kept:
+            self.kept[key] = compute()
+        return self.kept[key], 0.0
 
 
 @dataclass(frozen=True)
@@ -132,6 +152,7 @@ class Tuned(Method):
 
     def unlearn(self, victim: Victim, split: Split) -> History:
         part, held = self.apart(split)
+        began = time.perf_counter()
         with victim.meter.aside() as seen:
             before = held.look(victim.net)
             trials = [self.tried(method, victim, part, held) for method in self.candidates]
@@ -140,12 +161,14 @@ class Tuned(Method):
         chosen = list(self.combinations())[best]
         met = trials[best]["accuracy"] >= floor - 1e-9
         log.info("chosen of %d: %s%s", len(trials), chosen, "" if met else " (below the floor)")
+        seconds = time.perf_counter() - began
         history = self.candidates[best].unlearn(victim, split)
         told = {
             "values": chosen,
             "trials": len(trials),
             "floor_met": met,
             "compute": compute(seen.gradients, seen.forwards),
+            "seconds": seconds,
             "before": before,
             "after": trials[best],
         }
@@ -164,15 +187,15 @@ class Tuned(Method):
     def apart(self, split: Split) -> tuple[Split, Held]:
         """(what trials work with, what they are judged by)."""
         rest, few = self.parted(split.retain, "retain"), self.parted(split.forget, "forget")
-        # without the memo: what trials measure is of no use to anybody else
-        return Split(few[0], rest[0]), Held(few[1], rest[1])
+        # a memo of their own: what trials measure is of no use to anybody else
+        return Split(few[0], rest[0], Shelf()), Held(few[1], rest[1])
 
     def parted(self, loader: Loader, name: str) -> tuple[Loader, Loader]:
-        rows, n = loader.rows, round(self.held_out * loader.count)
+        rows = loader.rows
+        n = min(max(1, round(self.held_out * loader.count)), loader.count - 1)
         if loader.count < 2:
             return loader, loader.with_(augment=None)
         order = torch.randperm(len(rows), generator=generator(self.seed, f"held out {name}"))
-        n = max(1, n)
         mine, others = (rows[part.to(rows.device)].sort().values for part in (order[n:], order[:n]))
         return loader.with_(rows=mine), loader.with_(rows=others, augment=None)
 

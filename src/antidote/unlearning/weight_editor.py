@@ -91,7 +91,7 @@ class WeightEditor(Editor):
         if self.budget is not None:
             needed = sum(loader.count for loader in self.loaders(split).values())
             n = split.forget.count + split.retain.count
-            self.budget.require(needed, n, "measuring importances")
+            self.budget.require(needed, "measuring importances", n)
 
     def importances(self) -> Work:
         """The two passes: neither cutoff nor strength changes what they give."""
