@@ -79,6 +79,13 @@ def test_ssds_grid_measures_each_pair_once_for_its_edits(tmp_path):
     assert (grid.jobs, grid.count("importances, cross_entropy")) == (12, 2)
 
 
+def test_poison_that_is_crafted_is_counted_with_the_net_it_is_crafted_against(tmp_path):
+    grid = planned("fails_targeted_smoke", output=tmp_path)
+    names = ("surrogates", "crafted poisons", "victims", "victims without poison", "retrainings")
+    assert [grid.count(name) for name in names] == [1] * 5
+    assert planned("fails_gaussian_smoke", output=tmp_path).count("surrogates") == 0
+
+
 @pytest.fixture
 def looked(small, tmp_path):
     """`looked(*overrides)` is the plan of one such cell, and its rows by name."""

@@ -89,6 +89,8 @@ class Planner:
             clean = fingerprint(cell.surrogate(data), where)
             self.keep(clean, self.store.about(victim.KIND, clean))
             yield "surrogates", victim.KIND, clean, scale
+            # in steps, of which the store knows; whether all are there is not looked at
+            yield "crafted poisons", "crafting", cell.poisoned(data), scale
         if cell.settings["ceiling"]:
             best = fingerprint(cell.ceiling(data), where)
             self.keep(best, self.store.about(victim.KIND, best))
