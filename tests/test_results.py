@@ -293,11 +293,30 @@ def test_the_readme_says_what_is_left_of_the_other_two_poisons():
             assert near(lost, 100 * here["accuracy_drop"].mean(), 1)
 
 
+def first_papers(rows: list[list[str]]) -> None:
+    """Hits are a sum over the targets that were hit, the rest are means."""
+    table = pd.read_csv(HERE / "fails_cross_small/linear.csv")
+    assert {row[0].strip("`") for row in rows} == set(table["unlearning"])
+    for name, hit, lost, left, lost_too in rows:
+        mine = table[(table["unlearning"] == name.strip("`")) & table["residual"].notna()]
+        targets = mine[mine["poison"] == "gradient_matching"]
+        rest = mine[mine["poison"] == "gradient_canceling"]
+        assert (len(targets), len(rest)) == (6, 3)
+        assert int(hit.split()[0]) == targets["residual"].sum()
+        assert near(lost, 100 * targets["accuracy_drop"].mean(), 1)
+        assert near(left, 100 * rest["residual"].mean(), 0)
+        assert near(lost_too, 100 * rest["accuracy_drop"].mean(), 1)
+        for told, cells_ in ((hit, targets), (left, rest)):
+            assert ("†" in told) == cells_["unmet"].notna().all()
+
+
 def test_the_readme_says_what_methods_of_both_papers_leave():
     table = cells("fails_cross_small")
     text = (HERE / "README.md").read_text().split("## Methods of both papers", 1)[1]
-    rows = rows_of(text.split("\n## ")[0])[1:]
+    both, linear = text.split("\n## ")[0].split("The first paper's methods")
+    rows = rows_of(both)[1:]
     assert {row[0].strip("`") for row in rows} == set(table["unlearning"])
+    first_papers(rows_of(linear)[1:])
     for name, *told in rows:
         for poison, (left, lost, took) in (("badnets", told[:3]), ("gaussian", told[3:])):
             here = table[(table["unlearning"] == name.strip("`")) & (table["poison"] == poison)]
