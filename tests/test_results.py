@@ -320,10 +320,14 @@ def test_the_readme_says_what_methods_of_both_papers_leave():
     for name, *told in rows:
         for poison, (left, lost, took) in (("badnets", told[:3]), ("gaussian", told[3:])):
             here = table[(table["unlearning"] == name.strip("`")) & (table["poison"] == poison)]
-            assert near(left, 100 * here["residual"].item(), 0)
-            assert near(lost, 100 * here["accuracy_drop"].item(), 1)
-            assert near(took, 100 * here["compute_fraction"].item(), 1)
-            assert ("†" in left) == here["unmet"].notna().item()
+            assert len(here) == 2
+            assert near(left, 100 * here["residual"].mean(), 0)
+            low, high = left.split("(")[1].split(")")[0].split(" to ")
+            assert near(low, 100 * here["residual"].min(), 0)
+            assert near(high, 100 * here["residual"].max(), 0)
+            assert near(lost, 100 * here["accuracy_drop"].mean(), 1)
+            assert near(took, 100 * here["compute_fraction"].mean(), 1)
+            assert ("†" in left) == here["unmet"].notna().all()
 
 
 FREE = ["none", "retrain", "ssd_ptn", "xlf_ptn", "relabel"]  # know no budget, or search beyond it
