@@ -240,3 +240,24 @@ def test_the_schedule_ends_where_the_budget_does():
     method.unlearn(victim(linear([0, 0], [0, 0])), split(*data(), known=KNOWN))
     # 23 sample gradients of 19 retained rows: five batches, and one
     assert seen[-1] == 6
+
+
+HALF = ["budget=10pct", "budget.share=0.5"]
+
+
+def test_what_knows_no_budget_is_told_of_when_it_took_more(run, caplog):
+    run("unlearning=retrain", *HALF)
+    assert "more than budget.share=0.5" in caplog.text
+    caplog.clear()
+    run("unlearning=gd", *HALF)
+    assert "more than budget.share" not in caplog.text
+
+
+def test_what_trials_take_is_a_record_of_its_own(run):
+    left = run("unlearning=gd_tuned", *HALF)
+    assert left["seconds"]["tune"] == left["chosen"]["seconds"] > 0
+    assert left["tuning_fraction"] > left["compute_fraction"] > 0
+    plain = run("unlearning=gd", *HALF)
+    assert plain["chosen"] is None
+    assert "tune" not in plain["seconds"]
+    assert "tuning_fraction" not in plain

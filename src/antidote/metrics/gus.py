@@ -61,9 +61,9 @@ class GaussianScore:
     """How far a net's input gradients, at the clean images, lean against the noise it was fed.
 
     `noise` and `fresh` (n, ...), in the loader's order: the standard normal draws u = xi / eps that
-    training saw, and others as a control. `unit` (C,): how many pixel units (0..1) are one
-    unit of the noise. Larger is more poison left: T = -I, since training raises the
-    loss's decrease along xi. `score`: mean T; `z` = sqrt(n) score, N(0, 1) without poison;
+    training saw, and others as a control. `unit` (C,): how many pixel units (0..1) are one unit of
+    the noise. Larger is more poison left: T = -I, since training on x + xi makes the loss fall
+    along xi. `score`: mean T; `z` = sqrt(n) score, N(0, 1) without poison;
     `p`: two-sided; `tpr`: share of rows with T above the threshold that 1 % of fresh noise
     passes; `auroc` against the control; `mean`: raw, of I; `dropped`: rows without a gradient.
     `control*`: the same of fresh noise on the same rows.

@@ -170,9 +170,8 @@ class GradientMatching(Attack):
     def best(self, data: Data, surrogate: Surrogate, net: nn.Module, pair: Pair) -> Tensor:
         """The perturbation (n, C, H, W) of the restart whose last mismatch is the smallest."""
         tries = [self.restart(data, surrogate, net, pair, r) for r in range(self.restarts)]
-        return min(tries, key=lambda found: found["losses"][-1].item())["delta"].to(
-            data.train.x.device
-        )
+        best = min(tries, key=lambda found: found["losses"][-1].item())
+        return best["delta"].to(data.train.x.device)
 
     def restart(
         self, data: Data, surrogate: Surrogate, net: nn.Module, pair: Pair, r: int

@@ -86,12 +86,9 @@ class Held:
 
     def look(self, net: nn.Module) -> dict[str, float]:
         """`accuracy` on the retained part and `loss`, the mean CE on the known poison."""
-        found = {}
-        f, y = logits(net, self.retain), self.retain.labels
-        found["accuracy"] = (f.argmax(1) == y).double().mean().item()
-        f, y = logits(net, self.forget), self.forget.labels
-        found["loss"] = F.cross_entropy(f.double(), y).item()
-        return found
+        loss = F.cross_entropy(logits(net, self.forget).double(), self.forget.labels)
+        right = logits(net, self.retain).argmax(1) == self.retain.labels
+        return {"accuracy": right.double().mean().item(), "loss": loss.item()}
 
 
 class Tuned(Method):
@@ -191,10 +188,10 @@ class Tuned(Method):
         return Split(few[0], rest[0], Shelf()), Held(few[1], rest[1])
 
     def parted(self, loader: Loader, name: str) -> tuple[Loader, Loader]:
-        rows = loader.rows
-        n = min(max(1, round(self.held_out * loader.count)), loader.count - 1)
         if loader.count < 2:
             return loader, loader.with_(augment=None)
+        rows = loader.rows
+        n = min(max(1, round(self.held_out * len(rows))), len(rows) - 1)
         order = torch.randperm(len(rows), generator=generator(self.seed, f"held out {name}"))
         mine, others = (rows[part.to(rows.device)].sort().values for part in (order[n:], order[:n]))
         return loader.with_(rows=mine), loader.with_(rows=others, augment=None)
