@@ -67,13 +67,13 @@ PARTS = {
         "antidote.engine.disk:Lock.release",
         "antidote.engine.store:Store.read",
         "antidote.engine.store:Store.write",
-        "antidote.task.run:leave",
+        "antidote.task.route:leave",
     ],
     "net, attack and method": [
         "antidote.engine.stages:fit",
         "antidote.engine.parts:Parts.__init__",
     ],
-    "printing": ["antidote.task.run:show_result"],
+    "printing": ["antidote.report.run.terminal:show_result"],
 }
 
 

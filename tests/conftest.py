@@ -90,7 +90,7 @@ def launch():
 @pytest.fixture
 def run(launch, tmp_path, monkeypatch):
     """`run(*overrides)`: `launch` below tmp_path, no pictures: drawing is most of a tiny run."""
-    monkeypatch.setattr("antidote.task.run.draw", lambda folder: [])
+    monkeypatch.setattr("antidote.task.route.draw", lambda folder: [])
     return partial(launch, tmp_path)
 
 

@@ -97,6 +97,7 @@ def typing(*arguments: str, patch: Callable[[], object] = lambda: None) -> Child
 
     # what a run imports, once for all children
     import antidote.engine.mlflow
+    import antidote.task.route
     import antidote.task.run  # noqa: F401
 
     return Child(work)

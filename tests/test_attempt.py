@@ -45,7 +45,7 @@ MOMENTS = {
     "when it is marked": lambda: replaced("antidote.engine.records.Records.mark"),
     "when its run begins": lambda: replaced("antidote.engine.mlflow.Mlflow.batch"),
     "in its fit": lambda: replaced("antidote.model.classifier.Classifier.training_step"),
-    "where Lightning ends": lambda: replaced("antidote.task.run.summary"),
+    "where Lightning ends": lambda: replaced("antidote.task.route.summary"),
     "before its record": lambda: replaced("antidote.engine.records.Records.write"),
     "after its record": lambda: replaced("antidote.engine.mlflow.Mlflow.finish"),
 }

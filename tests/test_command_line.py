@@ -348,15 +348,3 @@ def test_values_are_no_markup(small, tmp_path):
     assert done.returncode == 0, done.stderr
     (record,) = Records(tmp_path)
     assert "[bold],[/foo] :smile: $x$" in record["command"]
-
-
-@pytest.mark.parametrize(("terminal", "bars"), [(True, 1), (False, 0)])
-def test_a_terminal_gets_a_bar_of_which_several_can_be_at_work(monkeypatch, terminal, bars):
-    from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
-
-    from antidote.trainer import trainer
-
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    made = trainer("cpu", "32-true", enable_progress_bar=True, max_steps=1, logger=False)
-    found = [c for c in made.callbacks if isinstance(c, ProgressBar)]
-    assert [type(c) for c in found] == [TQDMProgressBar] * bars

@@ -93,7 +93,7 @@ def test_resume_false_that_fails_leaves_the_result_and_says_why(done, small, mon
     def broken(*_):
         raise OSError("the disk is on fire")
 
-    monkeypatch.setattr("antidote.task.run.leave", broken)
+    monkeypatch.setattr("antidote.task.route.leave", broken)
     twice = sweep(done.folder.parent, *small, "seed=0,1", "resume=false", folder=done.folder)
     assert twice.status == 1
     assert "job 1 failed: OSError: the disk is on fire" in twice.out

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from antidote.core import BadInput, require
+from antidote.core.checks import there
 from antidote.core.precision import no_tf32
+from antidote.progress import Work, titled
 
 
 def trainer(accelerator: str, precision: str, **options: Any) -> L.Trainer:
     """A Trainer; precision "auto" is bf16-mixed if the hardware computes in bf16, else 32-true."""
-    require(
-        accelerator != "gpu" or torch.cuda.is_available(),
-        "trainer=gpu finds no GPU; use trainer=cpu or trainer=auto",
-    )
+    there(accelerator)
     devices = options.get("devices", 1)
     require(
         devices == 1,
@@ -28,12 +26,9 @@ def trainer(accelerator: str, precision: str, **options: Any) -> L.Trainer:
     )
     if precision == "auto":
         precision = "bf16-mixed" if has_bf16(accelerator) else "32-true"
-    # in a file a bar would leave a line for every step
-    options["enable_progress_bar"] = options.get("enable_progress_bar") and sys.stderr.isatty()
-    if options["enable_progress_bar"]:
-        # Lightning would take rich's, of which two cannot be at work at a time: a method trains
-        # while the victim's Trainer is still about
-        options["callbacks"] = [*(options.get("callbacks") or []), TQDMProgressBar()]
+    if options.get("enable_progress_bar"):
+        options["callbacks"] = [*(options.get("callbacks") or []), Told()]
+    options["enable_progress_bar"] = False  # Lightning's own, which a log would be full of
     no_tf32()  # else a GPU would convolve in TF32 where float32 is claimed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -47,3 +42,33 @@ def has_bf16(accelerator: str) -> bool:
     if accelerator != "cpu" and torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+class Told(L.Callback):
+    """A fit as it goes: steps, the loss of the last one, and the last whole epoch's accuracy."""
+
+    work: Work | None = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.work = Work(titled.get(), int(trainer.estimated_stepping_batches), "steps")
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert self.work is not None
+        self.work.step(lambda: words(outputs, trainer.callback_metrics))
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert self.work is not None
+        self.work.pause(lambda: words(None, trainer.callback_metrics))
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if self.work is not None:
+            self.work.close()
+
+
+def words(outputs: Any, metrics: Mapping[str, Any]) -> str:
+    """ "loss 0.412, accuracy 0.861"; the loss is that of the last step, else of the epoch."""
+    loss = outputs.get("loss") if isinstance(outputs, Mapping) else metrics.get("train/loss")
+    found = {"loss": loss, "accuracy": metrics.get("train/accuracy")}
+    return ", ".join(f"{name} {float(v):.3f}" for name, v in found.items() if v is not None)

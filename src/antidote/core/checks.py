@@ -31,6 +31,14 @@ def one_of(name: str, value: str, allowed: Iterable[str]) -> None:
     require(value in options, f"{name}={value} is unknown; choose {' or '.join(options)}")
 
 
+def there(accelerator: str | None) -> None:
+    """Raise `BadInput` for a GPU that is asked for where there is none."""
+    require(
+        accelerator != "gpu" or torch.cuda.is_available(),
+        "trainer=gpu finds no GPU; use trainer=cpu or trainer=auto",
+    )
+
+
 def finite(value: Tensor, what: str) -> Tensor:
     """`value` if all of it is finite, else raises `Diverged`: no diverged run becomes a result.
 

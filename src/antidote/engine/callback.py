@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ from antidote.core import (
     require,
 )
 from antidote.engine import stages
+from antidote.progress import at
+
+log = logging.getLogger(__name__)
 
 
 class KeepVictim(L.Callback):
@@ -86,7 +90,7 @@ Measured = Callable[[L.Trainer, nn.Module], tuple[dict[str, float], float]]
 
 
 class Unlearning(L.Callback):
-    """Hands the split to `tracer`, and with what that finds to `method`.
+    """Hands the split to `tracer`, and with what that finds to `method`; `called` are their names.
 
     `origin`: the fingerprint of the split that the method gets. `measured(trainer, net)` gives
     (figures, seconds).
@@ -102,9 +106,10 @@ class Unlearning(L.Callback):
         origin: str,
         measured: Measured,
         seed: int,
+        called: tuple[str, str],
     ) -> None:
         self.tracer, self.method, self.split, self.origin = tracer, method, split, origin
-        self.measured, self.seed = measured, seed
+        self.measured, self.seed, self.called = measured, seed, called
 
     def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
         self.tracer.check(pl_module.net)
@@ -121,7 +126,8 @@ class Unlearning(L.Callback):
         patient = Victim(
             meter.watch(pl_module.net), lambda: meter.watch(pl_module.fresh()), precision, meter
         )
-        with wall_clock(device) as tracing, self.draws("tracing"):
+        doing = f"tracing by {self.called[0]}", f"unlearning with {self.called[1]}"
+        with wall_clock(device) as tracing, self.draws("tracing"), at(doing[0]):
             traced, spared = stages.trace(self.tracer, patient, self.split)
         split = stages.extended(self.split, traced.rows, self.origin)
         require(
@@ -130,7 +136,8 @@ class Unlearning(L.Callback):
             "suspicious samples with discovery=ids discovery.ids=[3,17]",
         )
         self.method.afford(split)
-        with wall_clock(device) as elapsed, self.draws("unlearning"):
+        log.info("%s, %d samples known", doing[1], split.forget.count)
+        with wall_clock(device) as elapsed, self.draws("unlearning"), at(doing[1]):
             history = self.method.unlearn(patient, split)
         tuning = (history.chosen or {}).get("seconds", 0.0)
         forwards = traced.forwards + history.spared + meter.count.forwards

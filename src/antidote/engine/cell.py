@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from antidote.core.checks import BadInput, require
+from antidote.core.checks import BadInput, require, there
 from antidote.core.data import fingerprint
 from antidote.engine.code import code, targets
 
@@ -139,7 +139,7 @@ class Cell:
         return self.settings["threads"] or os.cpu_count() or 1
 
     def check(self) -> None:
-        """Refuses what can be seen without building anything."""
+        """Refuses what can be seen without data, nets, Lightning and MLflow."""
         seed, threads = self.settings["seed"], self.settings["threads"]
         require(
             isinstance(seed, int) and not isinstance(seed, bool),
@@ -158,6 +158,10 @@ class Cell:
             "callbacks" not in self.settings["trainer"],
             "trainer.callbacks are the run's own; write a method or a task for what is to be done",
         )
+        there(self.settings["trainer"].get("accelerator"))
+        self.file("victim")
+        for group in ("discovery", "poison"):
+            self.build(group)
 
     def build(self, group: str) -> Any:
         """The object a group describes; settings its constructor cannot take are one sentence."""

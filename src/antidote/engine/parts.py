@@ -27,6 +27,7 @@ from antidote.engine.tracking import Tracker
 from antidote.engine.victim import Training
 from antidote.metrics.score import Untouched
 from antidote.model.classifier import Classifier
+from antidote.progress import at
 from antidote.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,6 @@ class Parts:
     """`where`: what a result's bits depend on besides code, data and settings."""
 
     def __init__(self, cell: Cell) -> None:
-        cell.check()
         quiet()
         told_of_old(cell.output)
         keep_freed_memory()
@@ -54,7 +54,6 @@ class Parts:
         self.recipe: Recipe = cell.build("recipe")
         self.recipe.check()
         self.make_victim: Callable[..., Classifier] = cell.build("model")
-        cell.file("victim")
         self.scale = cell.scale(self.where)
 
     @property
@@ -79,7 +78,8 @@ class Parts:
             module = self.make_victim(recipe=self.recipe, data=data, seed=seed)
             self.attack.check_net(module.net)
             loader = stages.training(data, clean, self.recipe.batch_size, seed)
-            with self.training(module, self.cell.surrogate(found), loader.count) as training:
+            key = self.cell.surrogate(found)
+            with at("surrogate"), self.training(module, key, loader.count) as training:
                 fit = (self.make_trainer, module, loader, training.callbacks, training.steps)
                 stages.fit(*fit, seed)
             return module.net.to(self.device).eval()
@@ -93,7 +93,8 @@ class Parts:
         module = self.make_victim(recipe=self.recipe, data=data)
         loader = stages.training(data, poison, self.recipe.batch_size, self.cell.seed)
         loader = stages.unpoisoned(loader, poison)
-        with self.training(module, self.cell.ceiling(found), loader.count) as training:
+        key = self.cell.ceiling(found)
+        with at("net without poison"), self.training(module, key, loader.count) as training:
             fit = (self.make_trainer, module, loader, training.callbacks, training.steps)
             trainer = stages.fit(*fit, self.cell.seed)
         net = module.net.to(self.device).eval()

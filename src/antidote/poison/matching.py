@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from antidote.core import finite, one_of, require
 from antidote.core.precision import float32
 from antidote.poison.shift import Shift
+from antidote.progress import through
 
 MATCHES = ("per_batch", "full")
 BETA = 0.9, 0.999  # Adam's
@@ -147,7 +148,7 @@ class Craft:
         noise = torch.randn(x.shape, generator=coin).to(x)
         delta, adam = project(self.eps * noise, x, self.eps), SignedAdam(x)
         group = self.batch if self.match == "per_batch" else len(x)
-        for step in range(self.steps):
+        for step in through(range(self.steps), "one restart", "steps"):
             delta.requires_grad_()
             seen = self.shift(x + delta, coin)
             groups = zip(seen.split(group), y.split(group), strict=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from antidote.progress import span
 from antidote.report.terminal import tell
 
 
@@ -32,14 +33,6 @@ class Row:
             self.bytes += size or 0.0
             self.untimed += seconds is None
             self.unweighed += size is None
-
-
-def span(seconds: float) -> str:
-    """The largest unit that leaves a number above 1.5."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds > 1.5 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"
 
 
 def weight(size: float) -> str:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from antidote.progress import past_bars
 from antidote.report.words import missing, printable
 
 
@@ -26,15 +27,16 @@ def percent(value: float | None) -> str:
 def tell(*things: RenderableType) -> None:
     """Prints tables, and lines (str), which are never folded."""
     text = rendered(things)  # an error in here is ours, and is raised
-    with quietly():
+    with quietly(), past_bars():
         if sys.stdout is not None:
             sys.stdout.write(text)
 
 
-def rendered(things: Iterable[RenderableType]) -> str:
-    """As rich would print it to standard output, in letters that its encoding has."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    out, draft = Console(), Draft(encoding)
+def rendered(things: Iterable[RenderableType], file: bool = False) -> str:
+    """As rich would print it to standard output, in letters that its encoding has; or to a file."""
+    encoding = "utf-8" if file else getattr(sys.stdout, "encoding", None) or "utf-8"
+    draft = Draft(encoding)
+    out = Console(file=draft) if file else Console()
     how = {"width": out.width, "force_terminal": out.is_terminal, "color_system": out.color_system}
     console = Console(file=draft, markup=False, emoji=False, highlight=False, **how)  # type: ignore
     for thing in things:

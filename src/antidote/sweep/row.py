@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
 from antidote.engine.attempt import sentence_of
 from antidote.engine.cell import Cell
 from antidote.engine.records import Record
@@ -34,6 +37,17 @@ class Row:
             "status": self.status,
             "error": self.error,
         }
+
+
+def own(cell: Cell) -> list[str]:
+    """The overrides of a job that not all jobs of its sweep have; [] outside a sweep."""
+    if cell.sweep is None:
+        return []
+    hydra = yaml.safe_load((Path(cell.sweep) / "multirun.yaml").read_text())["hydra"]
+    planned = [f"{k}={v}" for k, v in (hydra["sweeper"]["params"] or {}).items()]
+    said = OverridesParser.create().parse_overrides([*planned, *hydra["overrides"]["task"]])
+    axis = {o.get_key_element(): o.is_sweep_override() for o in said}  # what is typed comes last
+    return [override for override in cell.overrides if axis.get(override.partition("=")[0])]
 
 
 def why(job: Any) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from antidote.report.terminal import tell
 from antidote.sweep.grid import as_written, cells
 from antidote.sweep.row import Row
 from antidote.sweep.run import Sweep, exclusive
+from antidote.sweep.watch import watched
 
 log = logging.getLogger(__name__)
 
@@ -90,12 +92,17 @@ def carried_out(running: Sweep) -> int:
     todo = len(running.todo())
     log.info("%d jobs: %d done before, %d to do", len(running.rows), len(running.rows) - todo, todo)
     try:
-        with terminable():
+        with terminable(), shown(running):
             running.run()
     except (KeyboardInterrupt, Terminated) as stop:
         running.stopped()
         return STOPPED[type(stop)]
     return 0 if all(row.status == "ok" for row in running.rows) else 1
+
+
+def shown(running: Sweep) -> AbstractContextManager[None]:
+    asked = running.rows[0].cell.settings["progress"] and running.todo()
+    return watched(running.folder, len(running.todo())) if asked else nullcontext()
 
 
 def leave(running: Sweep) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from antidote.core import Loader, Watch, evaluating, finite
 from antidote.core.precision import float32
+from antidote.progress import through
 from antidote.unlearning.ranking import Ranking, as_float32, ascending, selected
 
 FLOAT32 = torch.float32
@@ -34,7 +34,7 @@ def importance(
     learned = {name: w for name, w in net.named_parameters() if w.requires_grad}
     watch = Watch()
     with evaluating(net), float32(next(net.parameters()).device):
-        for x, y in tqdm(loader, desc="importances", disable=None, leave=False):
+        for x, y in through(loader, "importances", "batches"):
             weight = len(y) / loader.count if by_sample else 1 / len(loader)
             ell = watch(objective(net(x), y), "the importance objective")
             gradients = torch.autograd.grad(ell, list(learned.values()), allow_unused=True)

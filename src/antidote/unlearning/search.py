@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-
-from tqdm import tqdm
+from collections.abc import Callable, Generator, Iterator, Mapping
+from functools import partial
 
 from antidote.core import Tries
+from antidote.progress import Work, titled
 
 # yields the try to look at, is sent whether it is good, returns the first good one
 Walk = Generator[int, bool, int | None]
@@ -14,7 +14,7 @@ Walk = Generator[int, bool, int | None]
 
 def scan(tries: int) -> Walk:
     """One after the other (the reference's way)."""
-    for t in tqdm(range(tries), desc="PTN tries", disable=None, leave=False):
+    for t in range(tries):
         if (yield t):
             return t
     return None
@@ -40,7 +40,12 @@ STRATEGIES: dict[str, Callable[[int], Walk]] = {"scan": scan, "bisect": bisect}
 
 
 class Path:
-    """What each try gives: worked out now, or known from an earlier search."""
+    """What each try gives: worked out now, or known from an earlier search.
+
+    `first`: the first good try once `walk` has come to its end, None where none is good.
+    """
+
+    first: int | None = None
 
     def __init__(self, known: Tries) -> None:
         self.known = known
@@ -58,3 +63,19 @@ class Path:
     def add(self, t: int, row: dict[str, float], seconds: float) -> None:
         self.asked[t] = row
         self.fresh[t] = row | {"seconds": seconds}
+
+    def walk(self, walk: Walk, good: Callable[[Mapping[str, float]], bool]) -> Iterator[int]:
+        """The tries on the way that nobody has made yet; each is added before the next is asked."""
+        work, found = Work(f"{titled.get()}, search", None, "tries"), None
+        try:
+            while True:
+                t = next(walk) if found is None else walk.send(found)
+                if not self.knows(t):
+                    yield t
+                found = good(self.asked[t])
+                left = self.asked[t]["known_poison_accuracy"]
+                work.step(partial("{:.0%} of the known poison believed".format, left))
+        except StopIteration as end:
+            self.first = end.value
+        finally:
+            work.close()

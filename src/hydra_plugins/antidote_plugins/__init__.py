@@ -1,17 +1,22 @@
-"""What antidote adds to Hydra: its sweeper, and numbers as options of some groups.
+"""What antidote adds to Hydra: its sweeper, its help, and numbers as options of some groups.
 
 Hydra imports this module at every start, so it imports nothing heavy.
 """
 
 from __future__ import annotations
 
+import logging
 import re
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
@@ -21,7 +26,10 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+log = logging.getLogger(__name__)
 
 
 class GridSweeper(Sweeper):
@@ -41,22 +49,48 @@ class GridSweeper(Sweeper):
         self.whole, self.make_launcher = config, launcher
 
     def sweep(self, arguments: list[str]) -> Any:
+        if "job" in self.whole.task:
+            log.info("a sweep; working out its jobs")
         from antidote.task.sweep import sweep
 
         return sweep(self.whole, self.make_launcher)
 
 
-class Writable(Callback):
-    """Refuses, in one sentence, an output that nothing can be written to."""
+class Console(logging.StreamHandler):
+    """Past any bar of tqdm's, which is drawn anew below the line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        drawing = sys.modules.get("tqdm")
+        with drawing.tqdm.external_write_mode() if drawing else nullcontext():
+            super().emit(record)
+
+
+class Start(Callback):
+    """What comes first: a line within a second, and the refusal of an output beyond reach."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         HydraConfig.instance().set_config(config)  # as Hydra does it next; paths refer to it
-        self.check(config.output, config.hydra.run.dir)
+        if "job" in config.task:  # the others read
+            self.check(config.output, config.hydra.run.dir)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         HydraConfig.instance().set_config(config)
-        if "job" in config.task:  # the others read
+        if "job" in config.task:
             self.check(config.output)
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if "job" not in config.task:
+            return
+        from antidote.engine.labels import run_name  # imports nothing
+
+        with suppress(OmegaConfBaseException, KeyError):  # wrong settings are refused later
+            cfg = config.copy()
+            with open_dict(cfg):
+                hydra = cfg.pop("hydra")
+            job = OmegaConf.select(hydra, "job.num")
+            settings: Any = OmegaConf.to_container(cfg, resolve=True)
+            name = run_name(settings, hydra.runtime.choices)
+            log.info("%s%s", "" if job is None else f"job {job}: ", name)
 
     def check(self, *folders: str) -> None:
         for folder in folders:
@@ -153,3 +187,21 @@ class Numbers(ConfigSource):
 class NumbersEverywhere(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append("antidote", "antidote-numbers://")
+
+
+def folders() -> list[Path]:
+    """Where options are found, in the order in which Hydra looks."""
+    sources = GlobalHydra.instance().config_loader().get_sources()
+    return [Path(s.path) for s in sources if s.scheme() == "file"]
+
+
+def help_text() -> str:
+    """For Hydra, to which $ is the start of a field, and which prints it as its last act."""
+    from antidote.report.options import help_text
+
+    if {"-h", "--help"} & {*sys.argv} and hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` is no trouble
+    return help_text(folders()).replace("$", "$$")
+
+
+OmegaConf.register_new_resolver("antidote_help", help_text, replace=True)

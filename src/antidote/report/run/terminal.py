@@ -4,23 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
 from rich.table import Table
 
 from antidote.engine.labels import tracer
 from antidote.metrics.table import Metric, shown, table
-from antidote.report.terminal import percent, plain, tell
+from antidote.report.terminal import percent, plain, rendered, tell
 from antidote.report.words import missing, short
 
 Record = Mapping[str, Any]
 
 
-def show_result(record: Record) -> None:
-    """The table of a run, and where everything is."""
-    tell(result_table(record), *places(record))
+def show_result(record: Record, log: Path | None = None, own: Sequence[str] = ()) -> None:
+    """The table of a run, and where everything is; on standard output and at the end of its log.
+
+    `own`: what a job of a sweep has that not all of them have.
+    """
+    head = [] if record["sweep"] is None else [f"job {record['job']}: {' '.join(own)}"]
+    told: list[RenderableType] = [*head, result_table(record), *places(record)]
+    tell(*told)
+    if log is not None:
+        with suppress(OSError), log.open("a", encoding="utf-8") as file:
+            file.write(rendered(told, file=True))
 
 
 def result_table(record: Record) -> Table:

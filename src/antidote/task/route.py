@@ -1,0 +1,102 @@
+"""The whole route of one cell, stage by stage."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import yaml
+from torch import Tensor
+
+from antidote.core import Data, Poison, Split
+from antidote.engine import files, source, stages
+from antidote.engine.attempt import Attempt, tried
+from antidote.engine.callback import Outcome, Unlearning
+from antidote.engine.cell import Cell
+from antidote.engine.disk import write
+from antidote.engine.parts import Parts, models_of
+from antidote.engine.records import Record
+from antidote.engine.summary import summary
+from antidote.progress import at
+from antidote.report.run.pictures import draw
+
+log = logging.getLogger(__name__)
+
+
+def route(cell: Cell, attempt: Attempt) -> Record:
+    """The record of the cell, which is made unless it is there."""
+    parts = Parts(cell)
+    data, found = source.load(cell, parts.store, parts.device)
+    attempt.claim(cell.id(found), parts.tracker)
+    before = attempt.before()
+    if before is not None:
+        return before
+    attempt.start()
+    log.info(
+        "%d training and %d test samples of %d classes",
+        len(data.train),
+        len(data.test),
+        data.num_classes,
+    )
+    with at("crafting the poison"):
+        poison = parts.attack.poison(data, parts.surrogate(data, found))
+    known, unknown = stages.discover(parts.discovery, poison, parts.tracer, parts.method)
+    unmet = stages.unmet(parts.method, poison, known)
+    batch_size, origin = parts.recipe.batch_size, cell.known(found)
+    split = stages.split(data, poison, known, batch_size, origin, parts.memo())
+    defence = parts.tracer, parts.method, split, cell.traced(found)
+    called = cell.choices["tracing"], cell.choices["unlearning"]
+    unlearning = Unlearning(*defence, parts.measured(poison, found), cell.seed, called)
+    module = parts.make_victim(recipe=parts.recipe, data=data)
+    loader = stages.training(data, poison, batch_size, cell.seed)
+    brought = {"path": cell.settings["victim"], "tell": attempt.epoch}
+    key = cell.victim(found)
+    with at("victim"), parts.training(module, key, loader.count, **brought) as training:
+        callbacks = [*training.callbacks, unlearning]
+        fit = (parts.make_trainer, module, loader, callbacks, training.steps)
+        stages.fit(*fit, cell.seed)
+    done = unlearning.outcome
+    ceiling = parts.ceiling(data, poison, found)
+    made = leave(cell, data, poison, (known, unknown), split, done)
+    result = summary(data, poison, known, training, done, ceiling, parts.recipe)
+    result |= {"unmet": unmet, "hardware": parts.where, "scale": parts.scale}
+    overspent(cell, result["compute_fraction"])
+    record = attempt.finish(result, made)
+    if cell.sweep is None and cell.settings["pictures"]:
+        attempt.attach(draw(attempt.folder))
+    return record
+
+
+def overspent(cell: Cell, spent: float) -> None:
+    """A budget sets the length of those methods that have one; the others are told of."""
+    budget = cell.settings["budget"]
+    if budget and spent > budget["share"] + 1e-9:
+        log.warning(
+            "it took %.3g of the victim's training, more than budget.share=%g: not all methods "
+            "have a length that a budget can set",
+            spent,
+            budget["share"],
+        )
+
+
+def leave(
+    cell: Cell,
+    data: Data,
+    poison: Poison,
+    rows: tuple[Tensor, Tensor],
+    split: Split,
+    done: Outcome,
+) -> list[Path]:
+    """The files of a run, but for its record; pictures are drawn from them later."""
+    out = cell.folder or Path()
+    made = [write(out / "config.yaml", yaml.safe_dump(cell.settings, sort_keys=False))]
+    made.append(files.poison_ids(out / "poison.npz", poison, *rows))
+    if done.traced.scores.isfinite().any():
+        made.append(files.traced(out / "traced.npz", split, done.traced))
+    nets = (done.victim, done.unlearned)
+    if cell.settings["save_models"]:
+        made += [files.model(path, net) for path, net in zip(models_of(out), nets, strict=True)]
+    if cell.settings["pictures"]:
+        made.append(out / "samples.npz")  # an attack that pictures do not suit costs no result
+        tried(lambda: files.samples(made[-1], data, poison, nets))
+    return made
