@@ -16,7 +16,7 @@ STOREYS = [
     ["recipe", "trainer", "metrics"],
     ["dataset", "model", "poison", "discovery", "tracing", "unlearning"],
     ["engine"],
-    ["sweep"],
+    ["sweeps"],
     ["report"],
     ["task"],
 ]
@@ -105,7 +105,7 @@ def test_only_what_people_look_at_prints(module):
 
 @pytest.mark.parametrize(
     "module",
-    [m for m in MODULES if m not in ("engine/cell.py", "sweep/grid.py") and layer(m) != "task"],
+    [m for m in MODULES if m not in ("engine/cell.py", "sweeps/grid.py") and layer(m) != "task"],
 )
 def test_hydras_globals_are_read_where_a_cell_is_made_and_in_doors(module):
     assert not uses(SOURCE / module) & {"HydraConfig", "GlobalHydra"}

@@ -21,9 +21,9 @@ from antidote.engine.attempt import STOPPED, Terminated, terminable, tried
 from antidote.engine.cell import bad_input, command
 from antidote.report.run.terminal import show_sweep
 from antidote.report.terminal import tell
-from antidote.sweep.grid import as_written, cells
-from antidote.sweep.row import Row
-from antidote.sweep.run import Sweep, exclusive
+from antidote.sweeps.grid import as_written, cells
+from antidote.sweeps.row import Row
+from antidote.sweeps.run import Sweep, exclusive
 
 log = logging.getLogger(__name__)
 

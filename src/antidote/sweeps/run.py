@@ -14,8 +14,8 @@ from antidote.engine.attempt import Attempt, sentence_of, tidy
 from antidote.engine.cell import Cell
 from antidote.engine.records import Record, Records
 from antidote.engine.store import Store
-from antidote.sweep.done import Done
-from antidote.sweep.row import Row, why
+from antidote.sweeps.done import Done
+from antidote.sweeps.row import Row, why
 
 log = logging.getLogger(__name__)
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[Any]]
