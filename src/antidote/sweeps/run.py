@@ -124,8 +124,9 @@ class Sweep:
         about = Attempt(row.cell).about() | {"sweep": self.folder, "job": row.job}
         data = source.known(row.cell, self.store)
         id = self.end(row) or (row.cell.id(data) if data else about["id"])
+        row.record = about | {"id": id, "status": "failed", "error": sentence}
         with suppress(OSError):
-            self.records.write(about | {"id": id, "status": "failed", "error": sentence})
+            self.records.write(row.record)
 
     def end(self, row: Row) -> str | None:
         """Ends, in MLflow, the run that a dead process has left; the cell's id if there is one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -17,6 +18,7 @@ from antidote.engine.callback import Outcome, Unlearning
 from antidote.engine.cell import Cell
 from antidote.engine.disk import write
 from antidote.engine.parts import Parts, models_of
+from antidote.engine.records import Record
 from antidote.engine.summary import summary
 from antidote.report.run.pictures import draw
 from antidote.report.run.terminal import show_result
@@ -24,10 +26,11 @@ from antidote.report.run.terminal import show_result
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig) -> float:
+def run(cfg: DictConfig, show: Callable[[Record], None] = show_result) -> float:
     """Runs the cell and returns the objective that a sweeper maximises; NaN if a job fails.
 
-    In a sweep a cell that is done, with all that is asked for, is not done again.
+    `show` gets the record. In a sweep a cell that is done, with all that is asked for, is not done
+    again.
     """
     cell, record = Cell.of(cfg), None
     with terminable(), Attempt(cell) as attempt:
@@ -69,7 +72,7 @@ def run(cfg: DictConfig) -> float:
             attempt.attach(draw(attempt.folder))
     if record is None:
         return math.nan
-    show_result(record)
+    show(record)
     return record["objective"]
 
 

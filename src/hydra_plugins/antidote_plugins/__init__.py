@@ -1,4 +1,4 @@
-"""What antidote adds to Hydra: its sweeper, and numbers as options of some groups.
+"""What antidote adds to Hydra: its sweeper, numbers as options of some groups, and ./conf.
 
 Hydra imports this module at every start, so it imports nothing heavy.
 """
@@ -44,6 +44,15 @@ class GridSweeper(Sweeper):
         from antidote.task.sweep import sweep
 
         return sweep(self.whole, self.make_launcher)
+
+
+class RowsSweeper(GridSweeper):
+    """For a call from Python, to which the grid's rows are handed."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from antidote.task.sweep import rows
+
+        return rows(self.whole, self.make_launcher)
 
 
 class Writable(Callback):
@@ -153,3 +162,17 @@ class Numbers(ConfigSource):
 class NumbersEverywhere(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append("antidote", "antidote-numbers://")
+
+
+class OwnOptions(SearchPathPlugin):
+    """Options of one's own in ./conf, after antidote's; other Hydra programs are left alone."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        from antidote.door.place import CONF, own
+
+        main = {
+            e.path.removeprefix("file://") for e in search_path.get_path() if e.provider == "main"
+        }
+        here = own() if any(Path(path).resolve() == CONF for path in main) else None
+        if here is not None:
+            search_path.append("own", f"file://{here}")
