@@ -44,7 +44,7 @@ PARTS = {
         "hydra._internal.config_loader_impl:ConfigLoaderImpl.load_sweep_config",
         "hydra.core.utils:configure_log",
         "hydra.core.utils:_save_config",
-        "antidote.sweep.grid:Composer.cell",
+        "antidote.sweeps.grid:Composer.cell",
         "antidote.engine.cell:Cell.of",
     ],
     "data and fingerprints": [

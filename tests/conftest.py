@@ -58,9 +58,9 @@ def launch():
     """
     from hydra import compose, initialize_config_dir
     from hydra.core.hydra_config import HydraConfig
-    from hydra.utils import instantiate
     from omegaconf import open_dict
 
+    from antidote.door.shell import job
     from hydra_plugins.antidote_plugins import quoted
 
     def launch(place, *overrides, small=SMALL):
@@ -78,8 +78,7 @@ def launch():
         HydraConfig.instance().set_config(cfg)
         with open_dict(cfg):
             del cfg["hydra"]
-        (task,) = instantiate(cfg.task).values()
-        objective = task(cfg)
+        objective = job(cfg)
         left = Left(json.loads((folder / "result.json").read_text()))
         left.folder, left.objective = folder, objective
         return left

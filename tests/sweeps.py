@@ -14,8 +14,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.types import RunMode
-from hydra.utils import instantiate
 
+from antidote.door.shell import job
 from antidote.engine.records import Records
 from hydra_plugins.antidote_plugins import quoted
 
@@ -93,12 +93,6 @@ def ended(said: list[str]) -> int | str:
     except SystemExit as end:
         return end.code
     raise AssertionError("a sweep ends its process")
-
-
-def job(cfg):
-    """As in run.py."""
-    (task,) = instantiate(cfg.task).values()
-    return task(cfg)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from sweeps import CONF, set_up
 
 from antidote.core import BadInput
 from antidote.engine.cell import resolved
-from antidote.sweep.grid import Composer, axes, cells, clashing, composer, jobs, leaves, tree
+from antidote.sweeps.grid import Composer, axes, cells, clashing, composer, jobs, leaves, tree
 
 EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
 METHODS = sorted(p.stem for p in (CONF / "unlearning").glob("*.yaml"))

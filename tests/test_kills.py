@@ -16,8 +16,8 @@ from mlflow import MlflowClient
 from sweeps import PLAIN, ROOT, set_up
 
 from antidote.engine.records import Records
-from antidote.sweep.grid import cells
-from antidote.sweep.run import KILLED, Sweep
+from antidote.sweeps.grid import cells
+from antidote.sweeps.run import KILLED, Sweep
 
 HERE = Path(__file__).parent
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]

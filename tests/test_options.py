@@ -60,7 +60,7 @@ def test_an_option_is_its_comment_what_it_is_made_of_and_its_knobs(folder):
 
 
 def test_help_names_group_default_and_comment_and_leaves_shared_parts_out(folder):
-    text = help_text([folder])
+    text = help_text([folder], "antidote")
     assert "unlearning: what heals (mine)\n  mine  A method\n" in text
     assert "0_2pct, 1pct, 1_5pct, 10pct" in text  # by number
     assert "seed: 0    # of all" in text
@@ -72,7 +72,7 @@ def test_ones_own_folder_comes_first(folder, tmp_path):
     own = tmp_path / "own/unlearning"
     own.mkdir(parents=True)
     (own / "mine.yaml").write_text("# My own\n")
-    text = help_text([own.parent, folder])
+    text = help_text([own.parent, folder], "antidote")
     assert "mine  My own" in text
     assert "A method" not in text
 

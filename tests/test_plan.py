@@ -6,9 +6,9 @@ from sweeps import set_up
 from antidote.engine import code
 from antidote.engine.store import Store
 from antidote.report.plan import Row, known, span, weight
-from antidote.sweep.grid import cells
-from antidote.sweep.past import Past
-from antidote.sweep.plan import plan_of
+from antidote.sweeps.grid import cells
+from antidote.sweeps.past import Past
+from antidote.sweeps.plan import plan_of
 from antidote.task.plan import plan, rows
 
 HARD = ["dataset.limit=null", "poison.rate=0.1", "discovery=50pct", "recipe.epochs=3"]

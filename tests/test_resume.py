@@ -11,7 +11,7 @@ from sweeps import PLAIN, set_up, sweep
 from antidote.engine import attempt, source
 from antidote.engine.records import Records, seal
 from antidote.engine.store import Store
-from antidote.sweep.grid import cells
+from antidote.sweeps.grid import cells
 
 
 @pytest.fixture(scope="module")

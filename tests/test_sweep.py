@@ -17,8 +17,8 @@ from sweeps import PLAIN, ROOT, set_up, sweep
 from antidote.engine import labels
 from antidote.engine.attempt import Attempt
 from antidote.engine.records import Records
-from antidote.sweep.grid import cells
-from antidote.sweep.run import exclusive
+from antidote.sweeps.grid import cells
+from antidote.sweeps.run import exclusive
 
 DIGITS = ["dataset=digits", "model.net.width=0.125", "threads=1"]
 

@@ -8,17 +8,18 @@ import json
 import logging
 import signal
 import subprocess
-import sys
 import threading
 import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from antidote.engine.cell import GROUPS, Cell, bad_input
+from antidote.engine.code import installed
 from antidote.engine.disk import Lock, as_json, write
 from antidote.engine.labels import run_name
 from antidote.engine.records import Record, Records
@@ -67,8 +68,8 @@ def terminable() -> Iterator[None]:
 class Attempt:
     """`with Attempt(cell)`: an exception becomes a record, and nobody else is at the cell.
 
-    In a sweep an exception is then swallowed, so that the other jobs go on; alone, bad input ends
-    in one sentence and anything else is raised. Ctrl-C and SIGTERM end everything.
+    In a sweep an exception is then swallowed, so that the other jobs go on; alone it is raised, bad
+    input without what others wrapped it in. Ctrl-C and SIGTERM end everything.
     """
 
     def __init__(self, cell: Cell) -> None:
@@ -182,18 +183,13 @@ class Attempt:
 
     def ended(self, error: BaseException) -> bool:
         """How the process or the sweep goes on; True if it goes on as if nothing had happened."""
-        if self.cell.sweep is None:
-            status = STOPPED.get(type(error))
-            if status is not None:
-                print(
-                    f"{sentence_of(error)}; type the same command to begin again", file=sys.stderr
-                )
-                raise SystemExit(status) from None
-            if bad_input(error):
-                raise SystemExit(f"error: {sentence_of(error)}") from None
-            return False
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt from None
+        if self.cell.sweep is None:
+            refused = bad_input(error)
+            if refused not in (None, error):
+                raise refused from None
+            return False
         if isinstance(error, Exception | SystemExit):
             log.error("failed: %s", sentence_of(error))
             return True
@@ -268,7 +264,12 @@ def sentence_of(error: BaseException) -> str:
 
 @functools.cache
 def commit() -> str:
-    """The source's git commit, with + if files differ from it; "unknown" outside a repository."""
+    """The source's git commit, with + if files differ from it; if it is installed its version.
+
+    "unknown" in neither case.
+    """
+    if installed(__file__):  # in somebody else's repository, perhaps
+        return version("antidote")
     try:
         said = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],

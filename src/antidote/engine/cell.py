@@ -29,6 +29,7 @@ Settings = dict[str, Any]
 GROUPS = ("dataset", "model", "recipe", "poison", "discovery", "tracing", "unlearning")
 # what determines a result; the rest is only referred to, or says where, how fast, what to leave
 ACTING = (*GROUPS, "trainer", "seed", "victim")
+START = ("python", "run.py")
 PLACED = re.compile(r"\$\{(output|store|data_folder)\b")
 # settings of a Trainer that change no weight; everything else under `trainer` does, or may
 NEUTRAL = (
@@ -83,7 +84,8 @@ class Cell:
     """`settings` as resolved, `content` of them without what changes no result; both plain.
 
     `folder` is where a job may write, None for a cell that is only looked at. `sweep`: the folder
-    of the sweep whose `job` it is, or None. `choices`: the option of each group.
+    of the sweep whose `job` it is, or None. `choices`: the option of each group. `options`: what is
+    typed before the overrides.
     """
 
     settings: Settings
@@ -94,7 +96,7 @@ class Cell:
     sweep: str | None = None
     job: int | None = None
     log: Path | None = None
-    options: tuple[str, ...] = ()
+    options: tuple[str, ...] = START
     digests: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -123,7 +125,7 @@ class Cell:
     @property
     def command(self) -> str:
         """What to type to run it again."""
-        return command([*self.options, *self.overrides])
+        return shlex.join([*self.options, *self.overrides])
 
     @property
     def output(self) -> Path:
@@ -236,14 +238,15 @@ def seedless(settings: Any) -> Any:
 
 
 def options() -> tuple[str, ...]:
-    """What was typed besides overrides and -m: where options of one's own are found."""
-    sources = HydraConfig.get().runtime.config_sources
-    return tuple(f"--config-dir={s.path}" for s in sources if s.provider == "command-line")
+    """What is typed before overrides and -m: the program, and where options of one's own are."""
+    hydra = HydraConfig.get()
+    there = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
+    return (*hydra.help.app_name.split(), *(f"--config-dir={path}" for path in there))
 
 
 def command(overrides: Sequence[str]) -> str:
-    """What to type to run one cell again."""
-    return " ".join(["python run.py", *map(shlex.quote, overrides)])
+    """What to type in place of the command that is being carried out."""
+    return shlex.join([*options(), *overrides])
 
 
 def bad_input(error: BaseException | None) -> BadInput | None:

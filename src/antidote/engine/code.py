@@ -1,7 +1,8 @@
 """Which code something runs: a module, and all that it imports, read from the source.
 
-Nothing is imported for it. Installed packages count by name and version; comments, docstrings and
-layout do not count. `if TYPE_CHECKING:` is skipped, imports inside functions are followed.
+Nothing is imported for it. Installed packages count by name and version, but antidote by its source
+wherever it lies; comments, docstrings and layout do not count. `if TYPE_CHECKING:` is skipped,
+imports inside functions are followed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import ast
 import functools
 import importlib.metadata
 import importlib.util
+import os
 import re
 import sys
 import sysconfig
@@ -20,7 +22,15 @@ from typing import Any
 from antidote.core.data import fingerprint
 
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-INSTALLED = tuple({sysconfig.get_path(p) for p in ("stdlib", "platstdlib", "purelib", "platlib")})
+OURS = __name__.partition(".")[0]
+PYTHON = tuple({sysconfig.get_path(p) for p in ("stdlib", "platstdlib", "purelib", "platlib")})
+# of another Python's or a user's, too
+PACKAGES = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
+
+
+def installed(path: str) -> bool:
+    """Whether a file or folder is of Python or of an installed package."""
+    return path.startswith(PYTHON) or any(name in path for name in PACKAGES)
 
 
 def code(names: Iterable[str]) -> str:
@@ -68,7 +78,7 @@ def follow(module: str, into: dict[str, str]) -> None:
         return
     path = source(module)
     if path is None:
-        version = installed(module.partition(".")[0])
+        version = version_of(module.partition(".")[0])
         if version:
             into[module.partition(".")[0]] = version
         return
@@ -144,22 +154,22 @@ def namespace(top: str) -> bool:
     """A package without __init__ that is not an installed one."""
     spec = top_of(top)
     places = [str(p) for p in (spec.submodule_search_locations or [])] if spec else []
-    return bool(spec and spec.origin is None and not any(p.startswith(INSTALLED) for p in places))
+    return bool(spec and spec.origin is None and not any(map(installed, places)))
 
 
 @functools.cache
 def source(module: str) -> Path | None:
-    """The file of a module that is not installed: of this project, or of the user's own."""
+    """The file of a module of antidote, or of the user's own: of none that is installed."""
     top, *rest = module.split(".")
     spec = top_of(top)
     if spec is None:
         return None
     if not rest:
         origin = spec.origin or ""
-        own = origin.endswith(".py") and not origin.startswith(INSTALLED)
+        own = origin.endswith(".py") and (top == OURS or not installed(origin))
         return Path(origin) if own else None
     for place in spec.submodule_search_locations or []:
-        if place.startswith(INSTALLED):
+        if installed(place) and top != OURS:
             continue
         path = Path(place, *rest)
         for file in (path / "__init__.py", path.with_suffix(".py")):
@@ -169,7 +179,7 @@ def source(module: str) -> Path | None:
 
 
 @functools.cache
-def installed(top: str) -> str | None:
+def version_of(top: str) -> str | None:
     """Name and version of the distribution that brings a package; None for a part of Python."""
     try:
         return f"{top} {importlib.metadata.version(top)}"

@@ -11,7 +11,6 @@ import hashlib
 import os
 import stat
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,14 +21,12 @@ import torch
 from antidote.core import Data
 from antidote.core.data import described, digest, fingerprint
 from antidote.engine.cell import Cell
-from antidote.engine.code import code, paths_of, targets
+from antidote.engine.code import code, installed, paths_of, targets
 from antidote.engine.store import Store
 
 KIND = "data"
 MANY = 64  # files read in one folder; of more the folder is stamped as a whole
-PYTHON = tuple(
-    {*map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), "/proc", "/sys", "/dev"}
-)
+SYSTEM = ("/proc", "/sys", "/dev")
 _reads: list[set[str]] = []  # sets that are being filled at the moment
 _hooked: list[bool] = []
 _last: dict[tuple[str, torch.device], Data] = {}
@@ -142,7 +139,7 @@ def audit(event: str, arguments: tuple[Any, ...]) -> None:
     if writes or not isinstance(path, str | bytes | os.PathLike):
         return
     full = os.path.abspath(os.fsdecode(path))  # noqa: PTH100
-    if not full.startswith(PYTHON) and not importing(full):
+    if not full.startswith(SYSTEM) and not installed(full) and not importing(full):
         for paths in _reads:
             paths.add(full)
 

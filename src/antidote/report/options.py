@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 EXAMPLES = """\
-python run.py                                              the default run
-python run.py dataset=digits unlearning=retrain seed=1     other options and values
-python run.py poison.rate=0.03 discovery.share=0.2         any setting below
-python run.py -m experiment=potion_smoke                   a sweep: the grid of an experiment
-python run.py -m dataset=digits seed=0,1 unlearning=retrain,xlf_ptn
-python run.py task=plan experiment=potion_small            what a sweep takes; nothing runs
-python run.py task=options group=unlearning                one group with all its knobs
-python run.py --cfg job                                    the whole configuration"""
+                                             the default run
+dataset=digits unlearning=retrain seed=1     other options and values
+poison.rate=0.03 discovery.share=0.2         any setting below
+-m experiment=potion_smoke                   a sweep: the grid of an experiment
+-m dataset=digits seed=0,1 unlearning=retrain,xlf_ptn
+task=plan experiment=potion_small            what a sweep takes; nothing runs
+task=options group=unlearning                one group with all its knobs
+--cfg job                                    the whole configuration"""
 LINE = re.compile(r"^( *)([\w.]+):(?:\s+([^#\s].*?))?\s*(?:\s#\s*(.*))?$")
 GROUP = re.compile(r"^ +- (\w+): (\S+) +# (.*)$")
 REFERENCE = re.compile(r"[\w/]+(?:@\w+)?")
@@ -120,14 +120,17 @@ def to_choose(group: str) -> bool:
     return "base" not in group.split("/") and not settled
 
 
-def help_text(folders: Sequence[Path]) -> str:
-    """All groups, each option with the first line of its comment; the settings; examples."""
+def help_text(folders: Sequence[Path], command: str) -> str:
+    """All groups, each option with the first line of its comment; the settings; examples.
+
+    `command`: what is typed.
+    """
     root = config(folders)
     about = {m[1]: (m[2], m[3]) for m in map(GROUP.match, root) if m}
     found = {g: o for g, o in options(folders).items() if to_choose(g)}
     order = [*(g for g in about if g in found), *(g for g in found if g not in about)]
     parts = ["antidote: poison a training set, unlearn the poison, measure what came of it."]
-    parts.append("Usage: python run.py [-m] [group=option ...] [setting=value ...]")
+    parts.append(f"Usage: {command} [-m] [group=option ...] [setting=value ...]")
     for group in order:
         default, comment = about.get(group, ("", ""))
         head = group + (f": {comment}" if comment else "") + (f" ({default})" if default else "")
@@ -135,7 +138,9 @@ def help_text(folders: Sequence[Path]) -> str:
     settings = [line for line in root if LINE.match(line) and not line.startswith((" ", "default"))]
     settings = [line for line in settings if not line.startswith("hydra")]
     parts.append("\n".join(["Settings", *("  " + line for line in settings)]))
-    parts.append("\n".join(["Examples", *("  " + line for line in EXAMPLES.splitlines())]))
+    parts.append(
+        "\n".join(["Examples", *(f"  {command} {line}" for line in EXAMPLES.splitlines())])
+    )
     return "\n\n".join(parts) + "\n"
 
 

@@ -11,9 +11,9 @@ from antidote.core import BadInput
 from antidote.engine.parts import quiet
 from antidote.report.plan import Row, show_plan
 from antidote.report.terminal import tell
-from antidote.sweep.grid import cells
-from antidote.sweep.past import Past
-from antidote.sweep.plan import Plan, Planner
+from antidote.sweeps.grid import cells
+from antidote.sweeps.past import Past
+from antidote.sweeps.plan import Plan, Planner
 
 
 def plan(cfg: DictConfig) -> None:

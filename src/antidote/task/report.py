@@ -16,7 +16,7 @@ from antidote.engine.results import results
 from antidote.report.benchmark.page import About
 from antidote.report.benchmark.report import make
 from antidote.report.terminal import tell
-from antidote.sweep.grid import cells
+from antidote.sweeps.grid import cells
 
 
 def report(cfg: DictConfig, grid: Callable[[], Iterable[Cell]] = cells) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from omegaconf import DictConfig
 
 from antidote.engine.attempt import Attempt, terminable
 from antidote.engine.cell import Cell
+from antidote.engine.records import Record
 from antidote.progress import told
 
 
-def run(cfg: DictConfig) -> float:
+def run(cfg: DictConfig, show: Callable[[Record], None] | None = None) -> float:
     """Runs the cell and returns the objective that a sweeper maximises; NaN if a job fails.
 
-    In a sweep a cell that is done, with all that is asked for, is not done again. What can be
-    refused by its settings alone is refused before Lightning and MLflow are imported, which takes
-    seconds.
+    `show` gets the record, by default to print it. In a sweep a cell that is done, with all that is
+    asked for, is not done again. What can be refused by its settings alone is refused before
+    Lightning and MLflow are imported, which takes seconds.
     """
     cell, record = Cell.of(cfg), None
     with terminable(), Attempt(cell) as attempt:
@@ -28,8 +30,12 @@ def run(cfg: DictConfig) -> float:
     if record is None:
         return math.nan
     if attempt.done is not None:
-        from antidote.report.run.terminal import show_result
-        from antidote.sweep.row import own
-
-        show_result(attempt.done, cell.log, own(cell))
+        show(attempt.done) if show else printed(attempt.done, cell)
     return record["objective"]
+
+
+def printed(record: Record, cell: Cell) -> None:
+    from antidote.report.run.terminal import show_result
+    from antidote.sweeps.row import own
+
+    show_result(record, cell.log, own(cell))

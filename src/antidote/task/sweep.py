@@ -17,15 +17,15 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from antidote.core import BadInput
+from antidote.core import BadInput, require
 from antidote.engine.attempt import STOPPED, Terminated, terminable, tried
 from antidote.engine.cell import bad_input, command
 from antidote.report.run.terminal import show_sweep
 from antidote.report.terminal import tell
-from antidote.sweep.grid import as_written, cells
-from antidote.sweep.row import Row
-from antidote.sweep.run import Sweep, exclusive
-from antidote.sweep.watch import watched
+from antidote.sweeps.grid import as_written, cells
+from antidote.sweeps.row import Row
+from antidote.sweeps.run import Sweep, exclusive
+from antidote.sweeps.watch import watched
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,7 @@ def sweep(config: DictConfig, make_launcher: Callable[[], Launcher]) -> None:
     try:
         if "job" not in config.task:
             return once(config)
-        found = cells()
-        running = Sweep(place(config), found, launch(config, make_launcher))
+        running = begun(config, make_launcher)
     except (BadInput, OmegaConfBaseException) as error:
         raise SystemExit(f"error: {' '.join(str(bad_input(error) or error).split())}") from None
     status = carried_out(running)
@@ -51,6 +50,24 @@ def sweep(config: DictConfig, make_launcher: Callable[[], Launcher]) -> None:
     elif running.launched and report(running, config) is None:
         status = 1
     sys.exit(status)
+
+
+def rows(config: DictConfig, make_launcher: Callable[[], Launcher]) -> list[Row]:
+    """The same for a call from Python: nothing is printed, and what stops the sweep is raised."""
+    HydraConfig.instance().set_config(config)
+    require("job" in config.task, "only task=run is swept from Python; the other tasks print")
+    running = begun(config, make_launcher)
+    try:
+        run_all(running)
+    finally:
+        leave(running)
+    return running.rows
+
+
+def begun(config: DictConfig, make_launcher: Callable[[], Launcher]) -> Sweep:
+    """The grid's jobs, none of which is started yet."""
+    found = cells()
+    return Sweep(place(config), found, launch(config, make_launcher))
 
 
 def once(config: DictConfig) -> None:
@@ -88,16 +105,24 @@ def launch(config: DictConfig, make_launcher: Callable[[], Launcher]) -> Any:
 
 def carried_out(running: Sweep) -> int:
     """Exit status."""
+    try:
+        run_all(running)
+    except (KeyboardInterrupt, Terminated) as stop:
+        return STOPPED[type(stop)]
+    return 0 if all(row.status == "ok" for row in running.rows) else 1
+
+
+def run_all(running: Sweep) -> None:
+    """All jobs that are not done; Ctrl-C and SIGTERM are raised when what they left is known."""
     running.skip()
     todo = len(running.todo())
     log.info("%d jobs: %d done before, %d to do", len(running.rows), len(running.rows) - todo, todo)
     try:
         with terminable(), shown(running):
             running.run()
-    except (KeyboardInterrupt, Terminated) as stop:
+    except (KeyboardInterrupt, Terminated):
         running.stopped()
-        return STOPPED[type(stop)]
-    return 0 if all(row.status == "ok" for row in running.rows) else 1
+        raise
 
 
 def shown(running: Sweep) -> AbstractContextManager[None]:

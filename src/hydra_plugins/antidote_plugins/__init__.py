@@ -1,4 +1,4 @@
-"""What antidote adds to Hydra: its sweeper, its help, and numbers as options of some groups.
+"""What antidote adds to Hydra: its sweeper and help, numbers as options of some groups, and ./conf.
 
 Hydra imports this module at every start, so it imports nothing heavy.
 """
@@ -63,6 +63,15 @@ class Console(logging.StreamHandler):
         drawing = sys.modules.get("tqdm")
         with drawing.tqdm.external_write_mode() if drawing else nullcontext():
             super().emit(record)
+
+
+class RowsSweeper(GridSweeper):
+    """For a call from Python, to which the grid's rows are handed."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from antidote.task.sweep import rows
+
+        return rows(self.whole, self.make_launcher)
 
 
 class Start(Callback):
@@ -195,13 +204,27 @@ def folders() -> list[Path]:
     return [Path(s.path) for s in sources if s.scheme() == "file"]
 
 
-def help_text() -> str:
+def help_text(command: str) -> str:
     """For Hydra, to which $ is the start of a field, and which prints it as its last act."""
     from antidote.report.options import help_text
 
     if {"-h", "--help"} & {*sys.argv} and hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` is no trouble
-    return help_text(folders()).replace("$", "$$")
+    return help_text(folders(), command).replace("$", "$$")
 
 
 OmegaConf.register_new_resolver("antidote_help", help_text, replace=True)
+
+
+class OwnOptions(SearchPathPlugin):
+    """Options of one's own in ./conf, after antidote's; other Hydra programs are left alone."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        from antidote.door.place import CONF, own
+
+        main = {
+            e.path.removeprefix("file://") for e in search_path.get_path() if e.provider == "main"
+        }
+        here = own() if any(Path(path).resolve() == CONF for path in main) else None
+        if here is not None:
+            search_path.append("own", f"file://{here}")

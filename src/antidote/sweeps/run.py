@@ -14,8 +14,8 @@ from antidote.engine.attempt import Attempt, sentence_of, tidy
 from antidote.engine.cell import Cell
 from antidote.engine.records import Record, Records
 from antidote.engine.store import Store
-from antidote.sweep.done import Done
-from antidote.sweep.row import Row, why
+from antidote.sweeps.done import Done
+from antidote.sweeps.row import Row, why
 
 log = logging.getLogger(__name__)
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[Any]]
@@ -124,8 +124,9 @@ class Sweep:
         about = Attempt(row.cell).about() | {"sweep": self.folder, "job": row.job}
         data = source.known(row.cell, self.store)
         id = self.end(row) or (row.cell.id(data) if data else about["id"])
+        row.record = about | {"id": id, "status": "failed", "error": sentence}
         with suppress(OSError):
-            self.records.write(about | {"id": id, "status": "failed", "error": sentence})
+            self.records.write(row.record)
 
     def end(self, row: Row) -> str | None:
         """Ends, in MLflow, the run that a dead process has left; the cell's id if there is one."""

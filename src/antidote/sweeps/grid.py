@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from antidote.core.checks import require
 from antidote.engine.cell import Cell, options, resolved
-from antidote.sweep.change import (
+from antidote.sweeps.change import (
     Job,
     Path,
     applied,
