@@ -120,6 +120,25 @@ def test_an_image_that_takes_the_place_of_another_gives_another_fingerprint(fold
     assert loaded(folder_cell(folder), store)[0] != before
 
 
+def test_a_change_behind_a_link_gives_another_fingerprint(folder, store, tmp_path):
+    (folder / "train/b").rename(tmp_path / "b")
+    (folder / "train/b").symlink_to(tmp_path / "b")
+    before, _ = loaded(folder_cell(folder), store)
+    assert loaded(folder_cell(folder), store) == (before, False)
+    picture(tmp_path / "b/1.png", 99)
+    after, read = loaded(folder_cell(folder), store)
+    assert read
+    assert after != before
+
+
+def test_other_names_are_other_data_since_samples_are_named_by_them(folder, store):
+    before, _ = loaded(folder_cell(folder), store)
+    (folder / "train/a/1.png").rename(folder / "train/a/1b.png")  # in the same place
+    after, read = loaded(folder_cell(folder), store)
+    assert read
+    assert after != before
+
+
 def test_the_same_bytes_elsewhere_have_the_same_fingerprint(folder, store, tmp_path):
     before, _ = loaded(folder_cell(folder), store)
     shutil.copytree(folder, tmp_path / "elsewhere")
