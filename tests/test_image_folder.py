@@ -192,7 +192,7 @@ def test_without_a_test_part_a_share_of_each_class_is_held_out_and_that_is_said(
         data = load(untested, test_share=0.3)
     assert data.train.y.bincount().tolist() == [7, 3, 1]
     assert data.test.y.bincount().tolist() == [3, 2]
-    assert "no test/ folder: 5 of 16 images are held out for testing" in caplog.text
+    assert "no test part: 5 of 16 images are held out for testing" in caplog.text
 
 
 def test_no_image_is_in_both_parts_and_none_is_lost(untested):

@@ -14,7 +14,7 @@ from antidote.dataset.images import Numbers, image_data
 from antidote.dataset.listing import Listing, briefly, counted, listed, per_class
 from antidote.dataset.mapped import decode, place
 from antidote.dataset.picture import canvas, encoded
-from antidote.dataset.rows import held_out, kept
+from antidote.dataset.rows import kept, parted
 
 log = logging.getLogger(__name__)
 
@@ -54,28 +54,12 @@ def image_folder(
     if (root / "test").is_dir():
         train, test = whole, listed(root / "test", whole.classes)
     else:
-        train, test = apart(whole, test_share, seed)
+        train, test = map(whole.take, parted(whole.labels, test_share, seed))
     train = train.take(torch.arange(len(train.files))[kept(train.labels, limit)])
     say(root, train, test)
     read, seen = (Samples(decode(encoded(p.files, wanted), keep), p.labels) for p in (train, test))
     data = image_data(read, seen, whole.classes, augment, None, mean, std)
     return replace(data, names=names(root, train), left_out=names(root, whole, but=train))
-
-
-def apart(whole: Listing, share: float, seed: int) -> tuple[Listing, Listing]:
-    """(what is trained on, what is held out for testing)"""
-    rows = held_out(whole.labels, share, seed)
-    left = torch.ones(len(whole.files), dtype=torch.bool)
-    left[rows] = False
-    log.info(
-        "there is no test/ folder: %d of %d images are held out for testing, dataset.test_share=%g "
-        "of each class, drawn by dataset.seed=%d",
-        len(rows),
-        len(whole.files),
-        share,
-        seed,
-    )
-    return whole.take(left.nonzero().squeeze(1)), whole.take(rows)
 
 
 def say(root: Path, train: Listing, test: Listing) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor
 
 from antidote.core import generator, require
+
+log = logging.getLogger(__name__)
 
 
 def kept(y: Tensor, limit: int | None) -> Tensor | slice:
@@ -58,3 +62,19 @@ def held_out(y: Tensor, share: float, seed: int) -> Tensor:
         "held out for one; add samples",
     )
     return chosen
+
+
+def parted(y: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """(rows that are trained on, rows that are held out), where data have no test part; said."""
+    rows = held_out(y, share, seed)
+    left = torch.ones(len(y), dtype=torch.bool)
+    left[rows] = False
+    log.info(
+        "there is no test part: %d of %d images are held out for testing, dataset.test_share=%g of "
+        "each class, drawn by dataset.seed=%d",
+        len(rows),
+        len(y),
+        share,
+        seed,
+    )
+    return left.nonzero().squeeze(1), rows
