@@ -45,6 +45,7 @@ def run(cfg: DictConfig) -> float:
             data.num_classes,
         )
         poison = parts.attack.poison(data, parts.surrogate(data, found))
+        tell_classes(data, poison)
         known, unknown = stages.discover(parts.discovery, poison, parts.tracer, parts.method)
         unmet = stages.unmet(parts.method, poison, known)
         batch_size, origin = parts.recipe.batch_size, cell.known(found)
@@ -71,6 +72,13 @@ def run(cfg: DictConfig) -> float:
         return math.nan
     show_result(record)
     return record["objective"]
+
+
+def tell_classes(data: Data, poison: Poison) -> None:
+    """By name and number: one may look like the other."""
+    for setting, numbers in poison.classes.items():
+        told = ", ".join(f"class {data.classes[k]} (number {k})" for k in numbers)
+        log.info("poison.%s: %s", setting, told)
 
 
 def overspent(cell: Cell, spent: float) -> None:
