@@ -76,6 +76,11 @@ def own_arrays(folder: Path) -> list[str]:
     return [f"dataset.train={folder}/own.npz", *EASY]
 
 
+def suspects(folder: Path) -> list[str]:
+    (folder / "suspects.txt").write_text("3\n17\n")
+    return [f"discovery.file={folder}/suspects.txt"]
+
+
 FAILS_SMOKE = [f"fails_{kind}_smoke" for kind in ("gaussian", "targeted", "indiscriminate")]
 # what an option cannot do without: overrides, or a function of tmp_path that returns them
 NEEDS = {
@@ -88,6 +93,7 @@ NEEDS = {
     "dataset/pcam": archives.needed(partial(archives.pcam, n=40), "pcam", *EASY),
     "dataset/fashion_mnist": fashion_files,
     "dataset/image_folder": class_folders,
+    "discovery/files": suspects,
     "discovery/ids": ["discovery.ids=[3,17]"],
     "model/resnet9": ["model.net.width=0.125"],
     "model/resnet18": ["model.net.width=4"],

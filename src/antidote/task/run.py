@@ -46,12 +46,13 @@ def run(cfg: DictConfig) -> float:
         )
         poison = parts.attack.poison(data, parts.surrogate(data, found))
         tell_classes(data, poison)
-        known, unknown = stages.discover(parts.discovery, poison, parts.tracer, parts.method)
+        defence = parts.tracer, parts.method
+        known, unknown = stages.discover(parts.discovery, data, poison, *defence)
         unmet = stages.unmet(parts.method, poison, known)
         batch_size, origin = parts.recipe.batch_size, cell.known(found)
         split = stages.split(data, poison, known, batch_size, origin, parts.memo())
-        defence = parts.tracer, parts.method, split, cell.traced(found)
-        unlearning = Unlearning(*defence, parts.measured(poison, found), cell.seed)
+        measured = parts.measured(poison, found)
+        unlearning = Unlearning(*defence, split, cell.traced(found), measured, cell.seed)
         module = parts.make_victim(recipe=parts.recipe, data=data)
         loader = stages.training(data, poison, batch_size, cell.seed)
         brought = {"path": cell.settings["victim"], "tell": attempt.epoch}
