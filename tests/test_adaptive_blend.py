@@ -47,7 +47,7 @@ def test_two_pieces_of_four_by_hand():
 
 
 def test_the_poison_is_the_payload_and_covers_keep_their_label(tiny):
-    left, covers = left_by(tiny), attack().covers(tiny.train)
+    left, covers = left_by(tiny), attack().covers(tiny)
     assert (len(left.indices), len(covers)) == (12, 18)
     assert not torch.isin(covers, left.indices).any()
     assert (left.train.y[left.indices] == 2).all()
@@ -57,7 +57,7 @@ def test_the_poison_is_the_payload_and_covers_keep_their_label(tiny):
 
 def test_payload_and_covers_bear_the_trigger_and_nothing_else_does(tiny):
     left = left_by(tiny)
-    bearers = torch.cat([left.indices, attack().covers(tiny.train)]).sort().values
+    bearers = torch.cat([left.indices, attack().covers(tiny)]).sort().values
     assert torch.equal(changed(left, tiny).any(1).nonzero().squeeze(1), bearers)
     rest = others(left, bearers)
     assert torch.equal(seen(left)[rest], clean(tiny)[rest])
@@ -86,7 +86,7 @@ def test_a_row_shows_the_same_pieces_whatever_the_rate(tiny):
 
 
 def test_covers_of_a_smaller_share_are_inside_those_of_a_larger(tiny):
-    small, large = (attack(cover=c).covers(tiny.train) for c in (0.1, 0.4))
+    small, large = (attack(cover=c).covers(tiny) for c in (0.1, 0.4))
     assert torch.isin(small, large).all()
 
 

@@ -224,7 +224,7 @@ MISTAKES = {
     "discovery.count=3": "discovery.share=0.1 and discovery.count=3: give one of the two",
     "discovery=ids": "discovery.ids is empty",
     "discovery=ids discovery.ids=[600]": "discovery names sample 600 but the ids go from 0 to 599",
-    "dataset=image_folder": "dataset.folder=None has no train/ and test/",
+    "dataset=image_folder": "dataset.folder=None has no train/",
     "dataset=fashion_mnist dataset.download=false dataset.folder=/no": (
         "dataset=digits works offline"
     ),

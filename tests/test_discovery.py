@@ -13,7 +13,7 @@ def discover(n, share=None, count=None, exclude=False, seed=0, wrong=None):
     """Known and unknown of the rows 10, 13, 16, ..."""
     rows = 10 + 3 * torch.arange(n)
     wrong = torch.ones(n, dtype=torch.bool) if wrong is None else torch.tensor(wrong)
-    known, unknown = Discovery(share, count, exclude, seed)(rows, wrong)
+    known, unknown = Discovery(share, count, exclude, seed)(rows, wrong, None)
     return known.tolist(), unknown.tolist()
 
 
@@ -113,7 +113,7 @@ def test_correct_labels_are_found_as_well_unless_they_are_excluded():
 
 def suspected(ids, poison=(2, 4, 6)):
     known, unknown = Suspects(list(ids))(
-        torch.tensor(poison, dtype=torch.int64), torch.ones(len(poison))
+        torch.tensor(poison, dtype=torch.int64), torch.ones(len(poison)), None
     )
     return known.tolist(), unknown.tolist()
 

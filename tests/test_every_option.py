@@ -11,6 +11,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from numpy import arange, savez
 from numpy.random import default_rng
 from omegaconf import OmegaConf, open_dict
 from PIL import Image
@@ -70,9 +71,23 @@ def class_folders(folder: Path) -> list[str]:
     return [f"dataset.folder={folder}/images", *EASY]
 
 
+def own_arrays(folder: Path) -> list[str]:
+    """Sixty images of three classes in one file, none of them for testing."""
+    pixels, labels = default_rng(0).integers(0, 256, (60, 12, 14, 3), "uint8"), arange(60) % 3
+    x = pixels // (1 + labels[:, None, None, None]).astype("uint8")
+    savez(folder / "own.npz", x=x, y=labels)
+    return [f"dataset.train={folder}/own.npz", *EASY]
+
+
+def suspects(folder: Path) -> list[str]:
+    (folder / "suspects.txt").write_text("3\n17\n")
+    return [f"discovery.file={folder}/suspects.txt"]
+
+
 FAILS_SMOKE = [f"fails_{kind}_smoke" for kind in ("gaussian", "targeted", "indiscriminate")]
 # what an option cannot do without: overrides, or a function of tmp_path that returns them
 NEEDS = {
+    "dataset/arrays": own_arrays,
     "dataset/cifar10": archives.needed(archives.cifar10, "cifar10", *EASY),
     "dataset/cifar100": archives.needed(archives.cifar100, "cifar100", *EASY),
     "dataset/imagenette": archives.needed(
@@ -81,6 +96,7 @@ NEEDS = {
     "dataset/pcam": archives.needed(partial(archives.pcam, n=40), "pcam", *EASY),
     "dataset/fashion_mnist": fashion_files,
     "dataset/image_folder": class_folders,
+    "discovery/files": suspects,
     "discovery/ids": ["discovery.ids=[3,17]"],
     "model/resnet9": ["model.net.width=0.125"],
     "model/resnet18": ["model.net.width=4"],

@@ -409,12 +409,12 @@ def test_pairs_that_are_no_lists_are_refused():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"pairs": [[1, 1]]}, "test image 1 and class 1, which is its true class"),
-        ({"pairs": [[24, 1]]}, "test image 24 and class 1, but the test images go from 0 to 23"),
-        ({"pairs": [[1, 4]]}, "test image 1 and class 4, but the classes go from 0 to 3"),
+        ({"pairs": [[1, 1]]}, "test image 1 and class bee, which is its true class"),
+        ({"pairs": [[24, 1]]}, "test image 24 and class bee, but the test images go from 0 to 23"),
+        ({"pairs": [[1, 4]]}, "poison.pairs=4 does not exist: the data set has classes 0 to 3"),
         ({"pairs": [[1, 2], [1, 3]]}, "names a test image twice"),
         ({"targets": 25}, "poison.targets=25, but there are 24 test images"),
-        ({"rate": 0.6, "pairs": [[1, 2]]}, "takes 36 samples of class 2 .* but 15 are left"),
+        ({"rate": 0.6, "pairs": [[1, 2]]}, "takes 36 samples of class cat .* but 15 are left"),
         ({"rate": 0.4, "pairs": [[1, 2], [3, 2]]}, "takes 12 samples .* target 3, but 3 are left"),
         ({"rate": 0.02}, "is 1, too few for 2 targets"),
     ],

@@ -1,5 +1,7 @@
 """Folders of images, written with Pillow."""
 
+import logging
+
 import pytest
 import torch
 from PIL import Image
@@ -25,8 +27,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def load(folder, size=6, channels=3, limit=None):
-    return image_folder(str(folder), size, channels, augment=None, limit=limit)
+def load(folder, size=6, channels=3, limit=None, **how):
+    return image_folder(str(folder), size, channels, augment=None, limit=limit, **how)
 
 
 def test_a_samples_id_is_its_place_in_path_order(folder):
@@ -58,7 +60,7 @@ def test_images_in_deeper_folders_belong_to_the_class_above(folder):
     assert load(folder).train.y.tolist() == [0, 0, 0, 1]
 
 
-@pytest.mark.parametrize("kind", ["jpg", "bmp", "gif", "webp", "tif", "PNG"])
+@pytest.mark.parametrize("kind", ["jpg", "bmp", "gif", "webp", "tif", "PNG", "ppm"])
 def test_other_formats_are_read(folder, kind):
     paint(folder / f"train/cat/c.{kind}", RED)
     assert len(load(folder).train) == 4
@@ -127,3 +129,107 @@ def test_no_folder_is_refused_with_what_works_offline(missing):
 def test_two_channels_are_refused(folder):
     with pytest.raises(BadInput, match="neither 1"):
         load(folder, channels=2)
+
+
+def test_a_size_may_be_height_and_width(folder):
+    assert load(folder, size=[4, 9]).train.x.shape == (3, 3, 4, 9)
+
+
+def test_an_image_may_be_cropped_or_padded_to_the_size(folder):
+    paint(folder / "train/cat/c.png", BLUE, size=(12, 6))
+    padded, squashed = (load(folder, fit=fit).train.x[2] for fit in ("pad", "squash"))
+    assert padded[:, 0, 0].tolist() == [255, 255, 255]
+    assert squashed[:, 0, 0].tolist() == list(BLUE)
+
+
+def test_normalisation_may_be_given_and_is_measured_where_it_is_not(folder):
+    own = load(folder, mean=[0.1, 0.2, 0.3]).facts
+    measured = load(folder).facts
+    assert own["mean"].tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert torch.equal(own["std"], measured["std"])
+    assert load(folder, std=0.5).facts["std"].tolist() == [0.5] * 3
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"mean": [0.5]}, r"dataset.mean=\[0.5\] is not a number in 0..1 for each of 3 channels"),
+        ({"mean": [123.7, 116.3, 103.5]}, "give the 255th part"),
+        ({"std": [0.2, 0.2, -0.2]}, "is not a number in 0..1"),
+        ({"std": [0.2, 0.2, 0]}, "divides by 0"),
+    ],
+)
+def test_normalisation_that_cannot_be_meant_is_refused(folder, given, why):
+    with pytest.raises(BadInput, match=why):
+        load(folder, **given)
+
+
+def test_a_channel_that_never_changes_is_warned_of(folder, caplog):
+    paint(folder / "train/cat/b.png", (255, 128, 7))
+    paint(folder / "train/dog/a.png", (0, 200, 7))
+    paint(folder / "train/cat/a.png", (0, 0, 7))
+    load(folder)
+    (said,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert "in channel 2 (0.0275 of 1)" in said
+
+
+def test_channels_that_change_are_not_warned_of(folder, caplog):
+    load(folder)
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+@pytest.fixture
+def untested(tmp_path):
+    """Three classes of 10, 5 and 1 training images, and no test part."""
+    for name, n in (("ape", 10), ("bat", 5), ("cow", 1)):
+        for i in range(n):
+            paint(tmp_path / f"train/{name}/{i}.png", (i, n, 0))
+    return tmp_path
+
+
+def test_without_a_test_part_a_share_of_each_class_is_held_out_and_that_is_said(untested, caplog):
+    with caplog.at_level(logging.INFO):
+        data = load(untested, test_share=0.3)
+    assert data.train.y.bincount().tolist() == [7, 3, 1]
+    assert data.test.y.bincount().tolist() == [3, 2]
+    assert "no test part: 5 of 16 images are held out for testing" in caplog.text
+
+
+def test_no_image_is_in_both_parts_and_none_is_lost(untested):
+    data = load(untested)
+    pixels = [tuple(x[:, 0, 0].tolist()) for part in (data.train, data.test) for x in part.x]
+    assert len(set(pixels)) == len(pixels) == 16
+    assert len(data.names) == len(data.train)
+    assert {*data.names} | {*data.left_out} == {
+        f"train/{p.parent.name}/{p.name}" for p in untested.rglob("*.png")
+    }
+
+
+def test_what_is_held_out_follows_the_seed_and_nothing_else(untested):
+    once, again, other = (load(untested, seed=s) for s in (0, 0, 1))
+    assert once.names == again.names != other.names
+    torch.rand(3)
+    assert load(untested).names == once.names
+
+
+def test_of_what_is_left_a_limit_takes_the_classes_in_turn(untested):
+    assert load(untested, limit=5).train.y.bincount().tolist() == [2, 2, 1]
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5])
+def test_a_share_that_leaves_nothing_is_refused(untested, share):
+    with pytest.raises(BadInput, match=rf"dataset\.test_share={share} is not in \(0, 1\)"):
+        load(untested, test_share=share)
+
+
+def test_with_one_image_of_each_class_nothing_can_be_held_out(folder):
+    for path in ("train/cat/b.png", "test/dog/z.png"):
+        (folder / path).unlink()
+    (folder / "test/dog").rmdir()
+    (folder / "test").rmdir()
+    with pytest.raises(BadInput, match="2 samples, one of each class, none can be held out"):
+        load(folder)
+
+
+def test_with_a_test_part_nothing_is_held_out(folder):
+    assert load(folder).left_out == ()

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antidote.core import BadInput, Samples
-from antidote.dataset.images import image_data, kept, statistics
+from antidote.dataset.images import image_data, statistics
+from antidote.dataset.rows import kept
 
 
 def images(n, channels, seed, high=256):

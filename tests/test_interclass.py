@@ -120,7 +120,7 @@ def test_an_odd_number_is_refused_with_a_rate_that_works():
         ({"classes": (1, 1)}, "two different classes"),
         ({"classes": (1, 2, 3)}, "two different classes"),
         ({"classes": (1, 9)}, "classes 0 to 3"),
-        ({"rate": 0.8}, "takes 24 samples of class 1, which has 15"),
+        ({"rate": 0.8}, "takes 24 samples of class b, which has 15"),
         ({"rows": "last"}, "choose first or random"),
         ({"rate": 0.001}, "is no sample"),
     ],

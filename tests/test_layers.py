@@ -89,7 +89,7 @@ def test_a_defence_imports_nothing_but_core_and_how_training_goes(module):
 
 @pytest.mark.parametrize("module", of("core"))
 def test_core_needs_nothing_but_torch(module):
-    assert outside(SOURCE / module) == {"torch"}
+    assert outside(SOURCE / module) <= {"torch"}
 
 
 PEOPLE = "report", "task", "door"

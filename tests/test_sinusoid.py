@@ -94,7 +94,9 @@ def test_a_smaller_rate_of_the_same_seed_is_inside_a_larger_one(tiny, kind):
 
 
 def test_a_rate_beyond_the_target_class_is_refused_with_the_largest_there_is(tiny):
-    with pytest.raises(BadInput, match=r"takes 18 samples of class 2, which has 15; .*rate=0\.25 "):
+    with pytest.raises(
+        BadInput, match=r"takes 18 samples of class cat, which has 15; .*rate=0\.25 "
+    ):
         left_by(tiny, SinusoidClean, rate=0.3)
     assert len(left_by(tiny, SinusoidClean, rate=0.25).indices) == 15
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from antidote.core import Data, Samples
 from antidote.dataset.augment import CropFlip
@@ -120,6 +121,25 @@ def test_an_image_that_takes_the_place_of_another_gives_another_fingerprint(fold
     assert loaded(folder_cell(folder), store)[0] != before
 
 
+def test_a_change_behind_a_link_gives_another_fingerprint(folder, store, tmp_path):
+    (folder / "train/b").rename(tmp_path / "b")
+    (folder / "train/b").symlink_to(tmp_path / "b")
+    before, _ = loaded(folder_cell(folder), store)
+    assert loaded(folder_cell(folder), store) == (before, False)
+    picture(tmp_path / "b/1.png", 99)
+    after, read = loaded(folder_cell(folder), store)
+    assert read
+    assert after != before
+
+
+def test_other_names_are_other_data_since_samples_are_named_by_them(folder, store):
+    before, _ = loaded(folder_cell(folder), store)
+    (folder / "train/a/1.png").rename(folder / "train/a/1b.png")  # in the same place
+    after, read = loaded(folder_cell(folder), store)
+    assert read
+    assert after != before
+
+
 def test_the_same_bytes_elsewhere_have_the_same_fingerprint(folder, store, tmp_path):
     before, _ = loaded(folder_cell(folder), store)
     shutil.copytree(folder, tmp_path / "elsewhere")
@@ -154,6 +174,34 @@ def test_a_folder_that_a_setting_names_is_watched_even_if_python_does_not_open_i
     assert loaded(named, store) == (found, False)
     (tmp_path / "deep/er/x.h5").write_text("22")
     assert loaded(named, store) == (found, True)  # read again; its bytes are the same
+
+
+@pytest.mark.parametrize("end", ["npz", "safetensors", "npy"])
+def test_a_change_of_arrays_gives_another_fingerprint(store, tmp_path, end):
+    pixels, labels = np.zeros((8, 4, 4), "uint8"), np.arange(8) % 2
+
+    def write():
+        held = {"x": torch.from_numpy(pixels), "y": torch.from_numpy(labels)}
+        if end == "safetensors":
+            save_file(held, tmp_path / "x.safetensors")
+            return str(tmp_path / "x.safetensors")
+        if end == "npz":
+            np.savez(tmp_path / "x.npz", x=pixels, y=labels)
+            return str(tmp_path / "x.npz")
+        for name, array in (("x", pixels), ("y", labels)):
+            np.save(tmp_path / f"{name}.npy", array)
+        return [str(tmp_path / f"{name}.npy") for name in "xy"]
+
+    rest = dict.fromkeys(("test", "layout", "classes", "mean", "std", "limit"))
+    own = {"x": "x", "y": "y", "test_share": 0.5, "seed": 0, **rest, "train": write()}
+    mine = cell(_target_="antidote.dataset.arrays.arrays", **own)
+    before, _ = loaded(mine, store)
+    assert loaded(mine, store) == (before, False)
+    pixels[:, 0, 0] = 9
+    write()
+    after, read = loaded(mine, store)
+    assert read
+    assert after != before
 
 
 def test_other_settings_that_give_the_same_bytes_are_the_same_data(folder, store):

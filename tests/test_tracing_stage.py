@@ -355,11 +355,11 @@ def test_the_discoverable_part_of_the_poison_is_all_that_discovery_is_shown():
     y, rows = torch.zeros(20).long(), torch.arange(10)
     truth = torch.ones(20).long()
     poison = SimpleNamespace(train=Samples(y, y), truth=truth, indices=rows, discoverable=rows[:4])
-    known, unknown = stages.discover(Discovery(1.0, None, False, 0), poison, Says([]), Spy())
+    known, unknown = stages.discover(Discovery(1.0, None, False, 0), None, poison, Says([]), Spy())
     assert known.tolist() == [0, 1, 2, 3]
     assert unknown.tolist() == [4, 5, 6, 7, 8, 9]
     poison.discoverable = None
-    known, _ = stages.discover(Discovery(1.0, None, False, 0), poison, Says([]), Spy())
+    known, _ = stages.discover(Discovery(1.0, None, False, 0), None, poison, Says([]), Spy())
     assert torch.equal(known, rows)
 
 
@@ -367,7 +367,7 @@ def test_the_discoverable_part_of_the_poison_is_all_that_discovery_is_shown():
 def test_no_known_poison_is_refused_unless_a_blind_tracer_looks_for_it(blind, refused):
     y, nobody = torch.zeros(20).long(), torch.empty(0).long()
     poison = SimpleNamespace(train=Samples(y, y), truth=y, indices=nobody, discoverable=None)
-    asked = Discovery(0.5, None, False, 0), poison, Says([], needs_known=not blind), Spy()
+    asked = Discovery(0.5, None, False, 0), None, poison, Says([], needs_known=not blind), Spy()
     if refused:
         with pytest.raises(BadInput, match="the forget set is empty"):
             stages.discover(*asked)

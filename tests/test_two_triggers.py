@@ -140,7 +140,7 @@ def test_a_rate_of_one_sample_is_refused(tiny):
 
 
 def test_a_second_target_class_that_does_not_exist_is_refused(tiny):
-    with pytest.raises(BadInput, match=r"poison\.target_class=4 does not exist"):
+    with pytest.raises(BadInput, match=r"poison\.target_classes=4 does not exist"):
         left_by(tiny, target_classes=[0, 4])
 
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
-from antidote.core import generator, require
+from antidote.core import Data, generator, require
+from antidote.core.lists import entries
+from antidote.core.names import rows_of
+
+log = logging.getLogger(__name__)
 
 
 class Discovery:
@@ -40,7 +47,7 @@ class Discovery:
             seed,
         )
 
-    def __call__(self, rows: Tensor, wrong_label: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, rows: Tensor, wrong_label: Tensor, data: Data) -> tuple[Tensor, Tensor]:
         """Known and unknown part of poisoned `rows` (n,), each sorted; `wrong_label` (n,) bool."""
         order = torch.randperm(len(rows), generator=generator(self.seed, "discovery")).to(
             rows.device
@@ -78,6 +85,36 @@ class Suspects:
         require(min(ids) >= 0, f"discovery.ids holds {min(ids)}; ids count from 0")
         self.ids = torch.tensor(sorted(set(ids)))
 
-    def __call__(self, rows: Tensor, wrong_label: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, rows: Tensor, wrong_label: Tensor, data: Data) -> tuple[Tensor, Tensor]:
         ids = self.ids.to(rows.device)
         return ids, rows[~torch.isin(rows, ids)]
+
+
+class Listed:
+    """The suspects that a text file lists: rows, or names of files as `core.names` takes them.
+
+    `column`: of a table, the one that names them; None: by the name it has.
+    """
+
+    def __init__(self, file: str | None, column: str | None) -> None:
+        require(
+            bool(file),
+            "discovery.file=null names no file; give one that lists suspicious samples, as in "
+            "discovery.file=suspects.txt",
+        )
+        self.where = f"discovery.file={file}"
+        self.suspects = entries(Path(str(file)), column, "discovery.file")
+        require(bool(self.suspects), f"{self.where} lists no sample")
+
+    def __call__(self, rows: Tensor, wrong_label: Tensor, data: Data) -> tuple[Tensor, Tensor]:
+        ids, left_out = rows_of(data, self.suspects, self.where)
+        if left_out:
+            log.warning(
+                "%d of %d suspects are not trained on, held out for testing or beyond "
+                "dataset.limit, and count for nothing: %s first",
+                len(left_out),
+                len(self.suspects),
+                left_out[0],
+            )
+        require(bool(ids), f"{self.where}: none of its samples is trained on")
+        return Suspects(ids)(rows, wrong_label, data)

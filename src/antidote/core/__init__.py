@@ -1,6 +1,7 @@
 """The nouns every part of antidote speaks; needs torch only."""
 
 from antidote.core.checks import BadInput, Diverged, Watch, finite, one_of, require
+from antidote.core.classes import class_of
 from antidote.core.data import (
     Augment,
     Data,
@@ -62,6 +63,7 @@ __all__ = [
     "accuracy",
     "answers",
     "as_float",
+    "class_of",
     "compute",
     "derive",
     "evaluating",

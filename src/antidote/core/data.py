@@ -118,7 +118,8 @@ class Data:
 
     `augment(x, generator)` works on a whole float batch and keeps its shape. `facts` are what a net
     must know and are handed to its factory; images: `mean` and `std` (C,) per channel, in 0..1
-    pixel units.
+    pixel units. `names`: of the training rows, as train/cat/7.png; () where they have none.
+    `left_out`: names of what is there and is no training row.
     """
 
     train: Samples
@@ -126,6 +127,8 @@ class Data:
     classes: tuple[str, ...]
     augment: Augment
     facts: Mapping[str, Any]
+    names: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:

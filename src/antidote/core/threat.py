@@ -52,7 +52,8 @@ class Poison:
 
     `truth` (n,): the true label of every row of `train`. `view(x, rows)` stamps training rows after
     augmentation; `probes` are named by their metric prefix. `discoverable`: those of `indices` that
-    somebody can come across; None: all.
+    somebody can come across; None: all. `classes`: those that it is about, by
+    the setting that names them: {"target_class": [3]}.
     """
 
     train: Samples
@@ -62,6 +63,7 @@ class Poison:
     verdict: Verdict
     view: View | None = None
     discoverable: Tensor | None = None
+    classes: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from antidote.core import Augment, Data, Samples, require
 from antidote.dataset.fetch import damaged, fetched
-from antidote.dataset.image_folder import encoded, paths
 from antidote.dataset.images import image_data
+from antidote.dataset.listing import paths
 from antidote.dataset.mapped import decode, place
+from antidote.dataset.picture import canvas, encoded
 
 ARCHIVES = {"160px": "imagenette2-160", "320px": "imagenette2-320", "full": "imagenette2"}
 CLASSES = {
@@ -49,14 +50,12 @@ def imagenette(
         archive in ARCHIVES,
         f"dataset.archive={archive} is unknown; choose {', '.join(ARCHIVES)}",
     )
-    keep = place(memory_map, decoded)
+    keep, square = place(memory_map, decoded), canvas(size, 3, fit="crop", ground="white")
     tree = Path(folder) / ARCHIVES[archive]
     if not tree.is_dir():
         fetched(tree, "Imagenette", download, partial(fetch, archive))
     parts = [listed(tree / part) for part in ("train", "val")]
-    train, test = (
-        Samples(decode(encoded(files, size, 3, crop=True), keep), labels) for files, labels in parts
-    )
+    train, test = (Samples(decode(encoded(files, square), keep), labels) for files, labels in parts)
     return image_data(train, test, tuple(CLASSES.values()), augment, limit)
 
 

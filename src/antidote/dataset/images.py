@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor
 
-from antidote.core import Augment, Data, Samples, require
+from antidote.core import Augment, Data, Samples, as_float, require
+from antidote.dataset.rows import kept
 
+log = logging.getLogger(__name__)
 PIXELS = 2**24  # counted at a time
+Numbers = float | Sequence[float] | None
 
 
 def image_data(
-    train: Samples, test: Samples, classes: tuple[str, ...], augment: Augment, limit: int | None
+    train: Samples,
+    test: Samples,
+    classes: tuple[str, ...],
+    augment: Augment,
+    limit: int | None,
+    mean: Numbers = None,
+    std: Numbers = None,
 ) -> Data:
-    """`Data` from uint8 images (n, C, H, W); `limit` keeps so many training rows, see `kept`.
+    """`Data` from images (n, C, H, W); `limit` keeps so many training rows, see `kept`.
 
-    Mean and standard deviation per channel come from the training images that are kept.
+    Mean and standard deviation per channel, in 0..1, come from the training images that are kept,
+    unless they are given: one number for each channel, or one for all.
     """
     for part in (train, test):
         require(
@@ -27,52 +40,72 @@ def image_data(
         f"the data set has {len(train)} images for training and {len(test)} for testing; "
         "it needs some of each",
     )
+    own = [given("mean", mean, train), given("std", std, train)]
     rows = kept(train.y, limit)
     train = Samples(train.x[rows], train.y[rows])
-    mean, std = statistics(train.x)
-    return Data(train, test, classes, augment, {"mean": mean, "std": std})
+    found = statistics(train.x)
+    warn_of_constant(found)
+    mean_, std_ = (f if o is None else o for o, f in zip(own, found, strict=True))
+    return Data(train, test, classes, augment, {"mean": mean_, "std": std_})
 
 
-def kept(y: Tensor, limit: int | None) -> Tensor | slice:
-    """The first `limit` rows; of rows that lie class by class the first of each class in turn.
-
-    A slice, which copies nothing of mapped images, unless they lie class by class.
-    """
+def given(name: str, numbers: Numbers, train: Samples) -> Tensor | None:
+    """(C,) of a setting; None: to be measured."""
+    if numbers is None:
+        return None
+    channels = train.x.shape[1]
+    each = [numbers] * channels if isinstance(numbers, int | float) else list(numbers)
+    found = torch.tensor(each, dtype=torch.float32)
     require(
-        limit is None or limit > 0,
-        f"dataset.limit={limit} keeps no training sample; give a positive number or null for all",
+        found.shape == (channels,) and bool(((found >= 0) & (found <= 1)).all()),
+        f"dataset.{name}={numbers} is not a number in 0..1 for each of {channels} channels; of "
+        "values that are meant for bytes give the 255th part",
     )
-    if limit is None or limit >= len(y) or not class_by_class(y):
-        return slice(limit)
-    place = torch.zeros_like(y)  # of a row among those of its class
-    for k in y.unique():
-        place[y == k] = torch.arange(int((y == k).sum()))
-    return place.sort(stable=True).indices[:limit].sort().values
+    require(name == "mean" or bool((found > 0).all()), f"dataset.{name}={numbers} divides by 0")
+    return found
 
 
-def class_by_class(y: Tensor) -> bool:
-    """Whether each class is one block of rows, or labels change less than half as often as by lot.
-
-    In random order one row has another label than the next with probability 1 - sum(share^2).
-    """
-    share = y.bincount().double() / len(y)
-    changes = int((y[1:] != y[:-1]).sum())
-    by_lot = (len(y) - 1) * (1 - share.square().sum().item())
-    return 0 < changes < int((share > 0).sum()) or changes < 0.5 * by_lot
+def warn_of_constant(found: tuple[Tensor, Tensor]) -> None:
+    flat = [c for c, std in enumerate(found[1].tolist()) if std < 1e-4]
+    if flat:
+        told = ", ".join(f"{c} ({found[0][c]:.3g} of 1)" for c in flat)
+        log.warning(
+            "the same value in all pixels of all training images, in channel %s: is that what the "
+            "images look like?",
+            told,
+        )
 
 
 def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Exact mean and standard deviation (C,) in 0..1 of bytes (n, C, H, W).
+    """Mean and standard deviation (C,) in 0..1 of images (n, C, H, W), exact for bytes.
 
-    Both come from the histogram of 256 values, which is counted a part at a time: `x` may be
-    larger than memory.
+    They are counted a part at a time: `x` may be larger than memory.
     """
+    mean, square = by_value(x) if x.dtype == torch.uint8 else by_sum(x)
+    std = (square - mean.square()).clamp_min(1e-12).sqrt()
+    return mean.float(), std.float()
+
+
+def by_value(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(mean, mean of squares), by a histogram of the 256 values."""
     values = torch.arange(256, dtype=torch.float64) / 255
     counts = torch.zeros(x.shape[1], 256, dtype=torch.int64)
-    for part in x.split(max(1, PIXELS // x.shape[1:].numel())):
+    for part in parts(x):
         for c, count in zip(part.transpose(0, 1), counts, strict=True):
             count += torch.bincount(c.reshape(-1), minlength=256)
     share = counts.double() / counts.sum(1, keepdim=True)
-    mean = share @ values
-    std = (share @ values.square() - mean.square()).clamp_min(1e-12).sqrt()
-    return mean.float(), std.float()
+    return share @ values, share @ values.square()
+
+
+def by_sum(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(mean, mean of squares)"""
+    sums = torch.zeros(2, x.shape[1], dtype=torch.float64)
+    for part in parts(x):
+        part = as_float(part).double()
+        sums += torch.stack([part.sum((0, 2, 3)), part.square().sum((0, 2, 3))])
+    mean, square = sums / (x.numel() / x.shape[1])
+    return mean, square
+
+
+def parts(x: Tensor) -> Iterator[Tensor]:
+    yield from x.split(max(1, PIXELS // x.shape[1:].numel()))

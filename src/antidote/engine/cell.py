@@ -24,12 +24,17 @@ from omegaconf import DictConfig, OmegaConf
 from antidote.core.checks import BadInput, require, there
 from antidote.core.data import fingerprint
 from antidote.engine.code import code, targets
+from antidote.engine.disk import digest_of
 
 Settings = dict[str, Any]
 GROUPS = ("dataset", "model", "recipe", "poison", "discovery", "tracing", "unlearning")
 # what determines a result; the rest is only referred to, or says where, how fast, what to leave
 ACTING = (*GROUPS, "trainer", "seed", "victim")
+<<<<<<< HEAD
 START = ("python", "run.py")
+=======
+FILE = "file"
+>>>>>>> 5ede5d46c3c393be0a9cf606e3173dd64eacf187
 PLACED = re.compile(r"\$\{(output|store|data_folder)\b")
 # settings of a Trainer that change no weight; everything else under `trainer` does, or may
 NEUTRAL = (
@@ -57,11 +62,25 @@ def resolved(cfg: DictConfig) -> tuple[Settings, Settings]:
 
 
 def placeless(raw: Any, settings: Any) -> Any:
-    """Resolved settings, but for paths on this machine: ${data_folder} stays as it is written."""
+    """Resolved settings, but for paths on this machine: ${data_folder} stays as it is written.
+
+    A setting called `file` names one that is read, which is what it holds, wherever it lies.
+    """
     if isinstance(settings, dict):
         there = raw if isinstance(raw, dict) else {}
-        return {key: placeless(there.get(key), value) for key, value in settings.items()}
+        return {
+            key: by_bytes(value) if key == FILE else placeless(there.get(key), value)
+            for key, value in settings.items()
+        }
     return raw if isinstance(raw, str) and PLACED.search(raw) else settings
+
+
+def by_bytes(name: Any) -> Any:
+    """A file's name and digest; a name as it is if there is no such file."""
+    path = Path(name).expanduser() if isinstance(name, str) else Path()
+    if not path.is_file():
+        return name
+    return f"{path.name} {digest_of(path)[:16]}"
 
 
 def neutral(settings: Any) -> Any:
@@ -226,8 +245,7 @@ class Cell:
                 f"{key}={name} is not a file; "
                 "give a .safetensors file or leave victim=null to train one",
             )
-            with path.open("rb") as raw:
-                self.digests[key] = hashlib.file_digest(raw, "sha256").hexdigest()
+            self.digests[key] = digest_of(path)
         return self.digests[key]
 
 

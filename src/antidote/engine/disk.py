@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import logging
 import os
@@ -29,6 +31,18 @@ def write(path: Path, content: bytes | str) -> Path:
         half.unlink(missing_ok=True)  # a full disk: the half file would keep it full
         raise
     return half.replace(path)
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's bytes; those of one that has not changed are read once."""
+    about = path.stat()
+    return digest_at(path, about.st_size, about.st_mtime_ns)
+
+
+@functools.lru_cache(64)
+def digest_at(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as raw:
+        return hashlib.file_digest(raw, "sha256").hexdigest()
 
 
 def as_json(thing: Any, **how: Any) -> str:

@@ -18,7 +18,7 @@ def discovery(settings: Mapping[str, Any], option: str) -> str:
         return f"{100 * known['share']:g} %"
     if known.get("count") is not None:
         return "one sample" if known["count"] == 1 else f"{known['count']} samples"
-    return "named samples" if "ids" in known else option
+    return "named samples" if "ids" in known or "file" in known else option
 
 
 def tracer(choices: Mapping[str, Any]) -> str | None:

@@ -26,7 +26,12 @@ from antidote.engine.store import Store
 
 KIND = "data"
 MANY = 64  # files read in one folder; of more the folder is stamped as a whole
+<<<<<<< HEAD
 SYSTEM = ("/proc", "/sys", "/dev")
+=======
+INSTALLED = map(sysconfig.get_path, ("stdlib", "purelib", "platlib"))
+PYTHON = tuple({f"{place}/" for place in (*INSTALLED, "/proc", "/sys", "/dev")})
+>>>>>>> 5ede5d46c3c393be0a9cf606e3173dd64eacf187
 _reads: list[set[str]] = []  # sets that are being filled at the moment
 _hooked: list[bool] = []
 _last: dict[tuple[str, torch.device], Data] = {}
@@ -64,7 +69,9 @@ def load(cell: Cell, store: Store, device: torch.device) -> tuple[Data, str]:
 def fingerprint_of(data: Data) -> str:
     parts = [digest(p.x, p.y) for p in (data.train, data.test)]
     augment = [described(data.augment), code(paths_of([data.augment]))]
-    return fingerprint(parts, data.classes, dict(data.facts), augment)
+    # by which samples may be named; to data without names they add nothing
+    names = [data.names] if data.names else []
+    return fingerprint(parts, data.classes, dict(data.facts), augment, *names)
 
 
 def keep(cell: Cell, store: Store, found: str, paths: set[str]) -> None:

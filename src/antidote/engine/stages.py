@@ -31,11 +31,11 @@ from antidote.core import (
 )
 
 log = logging.getLogger(__name__)
-Discover = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Discover = Callable[[Tensor, Tensor, Data], tuple[Tensor, Tensor]]
 
 
 def discover(
-    discovery: Discover, poison: Poison, tracer: Tracer, method: Method
+    discovery: Discover, data: Data, poison: Poison, tracer: Tracer, method: Method
 ) -> tuple[Tensor, Tensor]:
     """(known, unknown) rows of the poison; raises `BadInput` where nothing can be done with them.
 
@@ -43,7 +43,7 @@ def discover(
     """
     n = len(poison.train)
     rows = poison.indices if poison.discoverable is None else poison.discoverable
-    known, _ = discovery(rows, poison.train.y[rows] != poison.truth[rows])
+    known, _ = discovery(rows, poison.train.y[rows] != poison.truth[rows], data)
     unknown = poison.indices[~torch.isin(poison.indices, known)]
     require(
         len(known) == 0 or int(known.max()) < n,
@@ -58,7 +58,7 @@ def discover(
         len(known) > 0 or not (method.needs_known and tracer.needs_known),
         "the forget set is empty: there is no known poison to unlearn; "
         "use unlearning=none with poison=none, or name suspicious samples with discovery=ids "
-        "discovery.ids=[3,17]",
+        "discovery.ids=[3,17] or discovery=files discovery.file=suspects.txt",
     )
     return known, unknown
 

@@ -34,6 +34,7 @@ def summary(
     traced = ["trace"] * bool(done.trace_saved)
     return {
         "classes": list(data.classes),
+        "attacked_classes": attacked(data, poison),
         "n_train": len(poison.train),
         # of the clean rows, so that added ones are the rate that was asked for
         "poison_rate": len(poison.indices) / len(data.train),
@@ -62,6 +63,11 @@ def summary(
         "steps": told(history.steps),
         "epochs": told(training.epochs),
     }
+
+
+def attacked(data: Data, poison: Poison) -> dict[str, list[str]]:
+    """Names of the classes that the attack is about, by setting."""
+    return {what: [data.classes[k] for k in found] for what, found in poison.classes.items()}
 
 
 def tuning(history: History, whole: int) -> dict[str, float]:

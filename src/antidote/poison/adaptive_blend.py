@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from antidote.core import Data, Samples, View, generator, require
+from antidote.core import Data, View, generator, require
 from antidote.poison.blended import Blended, noise
 from antidote.poison.draw import order
 from antidote.poison.triggered import marked
@@ -48,7 +48,7 @@ class AdaptiveBlend(Blended):
         self,
         rate: float,
         cover: float,
-        target_class: int,
+        target_class: int | str,
         blend: float,
         pieces: int,
         shown: float,
@@ -79,18 +79,19 @@ class AdaptiveBlend(Blended):
             f"poison.pieces={self.pieces} cuts {side} pixels into {g}; give at most {side**2}",
         )
 
-    def covers(self, train: Samples) -> Tensor:
+    def covers(self, data: Data) -> Tensor:
         """Sorted; from the other end of the payload's order, so that both are nested in rates."""
+        train = data.train
         # rounding each of two shares up may ask for one row too many
-        n = min(round(self.cover * len(train)), len(train) - len(self.rows(train)))
+        n = min(round(self.cover * len(train)), len(train) - len(self.rows(data)))
         return order(train, self.seed)[len(train) - n :].sort().values
 
-    def bearers(self, train: Samples) -> Tensor:
-        return torch.cat([self.rows(train), self.covers(train)]).sort().values
+    def bearers(self, data: Data) -> Tensor:
+        return torch.cat([self.rows(data), self.covers(data)]).sort().values
 
     def in_training(self, data: Data) -> View:
         coin, n = generator(self.seed, "pieces"), len(data.train)
         ranks = torch.rand(n, self.pieces, generator=coin).argsort(1)
         shown = (ranks < round(self.shown * self.pieces)).to(data.train.y.device)
-        bearers = marked(self.bearers(data.train), n)
+        bearers = marked(self.bearers(data), n)
         return Pieces(bearers, shown, noise(data, self.seed), self.blend)

@@ -35,7 +35,7 @@ class BadNets(Patched):
     def __init__(
         self,
         rate: float,
-        target_class: int,
+        target_class: int | str,
         size: int,
         corner: str,
         value: str,

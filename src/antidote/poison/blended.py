@@ -33,7 +33,9 @@ class Blended(Triggered):
     They are labelled `target_class`. `blend` is the noise's opacity in (0, 1].
     """
 
-    def __init__(self, rate: float, target_class: int, blend: float, stage: str, seed: int) -> None:
+    def __init__(
+        self, rate: float, target_class: int | str, blend: float, stage: str, seed: int
+    ) -> None:
         super().__init__(rate, AllToOne(target_class), stage, seed)
         require(0 < blend <= 1, f"poison.blend={blend} is not in (0, 1]; 1 hides what is below")
         self.blend = blend

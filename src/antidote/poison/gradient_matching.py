@@ -22,6 +22,7 @@ from antidote.core import (
     Surrogate,
     Work,
     as_float,
+    class_of,
     everything,
     generator,
     require,
@@ -59,7 +60,7 @@ class GradientMatching(Attack):
         self,
         rate: float,
         targets: int,
-        pairs: Sequence[Sequence[int]] | None,
+        pairs: Sequence[Sequence[Any]] | None,
         eps: float,
         restarts: int,
         steps: int,
@@ -102,6 +103,7 @@ class GradientMatching(Attack):
             train=train,
             truth=data.train.y,
             indices=indices,
+            classes={"intended": [pair.intended for pair in pairs]},
             probes={
                 "test": Probe(
                     Loader(data.test, rest.nonzero().squeeze(1)), PlainAccuracy(data.num_classes)
@@ -127,7 +129,8 @@ class GradientMatching(Attack):
             rows = (free & (data.train.y == intended)).nonzero().squeeze(1)
             require(
                 share <= len(rows),
-                f"poison.rate={self.rate} takes {share} samples of class {intended} for target "
+                f"poison.rate={self.rate} takes {share} samples of class "
+                f"{data.classes[intended]} for target "
                 f"{target}, but {len(rows)} are left; lower the rate",
             )
             order = torch.randperm(len(rows), generator=generator(self.seed, f"poison {k}"))
@@ -151,12 +154,12 @@ class GradientMatching(Attack):
             pairs.append((row, (int(data.test.y[row]) + ahead) % data.num_classes))
         return pairs
 
-    def named(self, data: Data, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        n, K = len(data.test), data.num_classes
+    def named(self, data: Data, given: Sequence[tuple[int, Any]]) -> list[tuple[int, int]]:
+        n = len(data.test)
+        pairs = [(row, class_of(data, c, "poison.pairs")) for row, c in given]
         for row, intended in pairs:
-            where = f"poison.pairs names test image {row} and class {intended}"
+            where = f"poison.pairs names test image {row} and class {data.classes[intended]}"
             require(0 <= row < n, f"{where}, but the test images go from 0 to {n - 1}")
-            require(0 <= intended < K, f"{where}, but the classes go from 0 to {K - 1}")
             require(
                 int(data.test.y[row]) != intended,
                 f"{where}, which is its true class; name another, as there is nothing to attack",
@@ -165,7 +168,7 @@ class GradientMatching(Attack):
             len({row for row, _ in pairs}) == len(pairs),
             f"poison.pairs={[list(pair) for pair in pairs]} names a test image twice",
         )
-        return list(pairs)
+        return pairs
 
     def best(self, data: Data, surrogate: Surrogate, net: nn.Module, pair: Pair) -> Tensor:
         """The perturbation (n, C, H, W) of the restart whose last mismatch is the smallest."""

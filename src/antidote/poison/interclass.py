@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from antidote.core import (
     Probe,
     Samples,
     Surrogate,
+    class_of,
     everything,
     generator,
     one_of,
@@ -32,7 +35,7 @@ class Interclass(Attack):
     the test part has none, `healed` has no meaning; the accuracy itself has.
     """
 
-    def __init__(self, rate: float, classes: tuple[int, int], rows: str, seed: int) -> None:
+    def __init__(self, rate: float, classes: Sequence[int | str], rows: str, seed: int) -> None:
         check_rate(rate)
         require(
             len(classes) == 2 and classes[0] != classes[1],
@@ -42,37 +45,37 @@ class Interclass(Attack):
         self.rate, self.classes, self.rows, self.seed = rate, tuple(classes), rows, seed
 
     def poison(self, data: Data, surrogate: Surrogate) -> Poison:
-        require(
-            all(c in range(data.num_classes) for c in self.classes),
-            f"poison.classes={list(self.classes)} names a class that does not exist: "
-            f"the data set has classes 0 to {data.num_classes - 1}",
-        )
+        pair = [class_of(data, c, "poison.classes") for c in self.classes]
+        names = [data.classes[c] for c in pair]
+        require(pair[0] != pair[1], f"poison.classes: {names[0]} is both, and there must be two")
         n = count(self.rate, data.train)
         require(
             n % 2 == 0,
             f"interclass swaps pairs, but poison.rate={self.rate} of {len(data.train)} samples is "
             f"{n}, an odd number; poison.rate={(n + 1) / len(data.train):.6g} gives {n + 1}",
         )
-        a, b = (self.half(data.train.y, c, n // 2) for c in self.classes)
+        a, b = (self.half(data, c, n // 2) for c in pair)
         labels = data.train.y.clone()
-        labels[a], labels[b] = self.classes[1], self.classes[0]
+        labels[a], labels[b] = pair[1], pair[0]
         indices = torch.cat([a, b]).sort().values
-        probes = self.probes(data, indices, labels)
+        probes = self.probes(data, pair, indices, labels)
         intact = "others/accuracy" if "others" in probes else "test/accuracy"
         return Poison(
             train=Samples(data.train.x, labels),
             truth=data.train.y,
             indices=indices,
             probes=probes,
+            classes={"classes": pair},
             verdict=Recovery("confused/accuracy", intact, "confused/success", "poisoned/accuracy"),
         )
 
-    def half(self, y: Tensor, c: int, n: int) -> Tensor:
+    def half(self, data: Data, c: int, n: int) -> Tensor:
         """`n` rows of class `c`."""
-        rows = (y == c).nonzero().squeeze(1)
+        rows = (data.train.y == c).nonzero().squeeze(1)
         require(
             n <= len(rows),
-            f"poison.rate={self.rate} takes {n} samples of class {c}, which has {len(rows)}; "
+            f"poison.rate={self.rate} takes {n} samples of class {data.classes[c]}, which has "
+            f"{len(rows)}; "
             "lower the rate",
         )
         if self.rows == "random":
@@ -80,8 +83,10 @@ class Interclass(Attack):
             rows = rows[order.to(rows.device)]
         return rows[:n]
 
-    def probes(self, data: Data, indices: Tensor, labels: Tensor) -> dict[str, Probe]:
-        a, b = self.classes
+    def probes(
+        self, data: Data, pair: Sequence[int], indices: Tensor, labels: Tensor
+    ) -> dict[str, Probe]:
+        a, b = pair
         y = data.test.y
         two = ((y == a) | (y == b)).nonzero().squeeze(1)
         rest = ((y != a) & (y != b)).nonzero().squeeze(1)

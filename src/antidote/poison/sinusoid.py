@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from antidote.core import Data, Samples, View, require
+from antidote.core import Data, View, require
 from antidote.poison.draw import count, order
 from antidote.poison.labels import AllToOne
 from antidote.poison.triggered import Triggered
@@ -37,7 +37,7 @@ class Sinusoid(Triggered):
     def __init__(
         self,
         rate: float,
-        target_class: int,
+        target_class: int | str,
         delta: float,
         frequency: float,
         stage: str,
@@ -46,7 +46,7 @@ class Sinusoid(Triggered):
         super().__init__(rate, AllToOne(target_class), stage, seed)
         require(0 < delta <= 1, f"poison.delta={delta} is not in (0, 1], the range of pixels")
         require(frequency > 0, f"poison.frequency={frequency} is no wave; give more than 0")
-        self.target, self.delta, self.frequency = target_class, delta, frequency
+        self.delta, self.frequency = delta, frequency
 
     def stamp(self, data: Data, mask: Tensor) -> View:
         return Wave(mask, self.delta, self.frequency)
@@ -67,12 +67,14 @@ class SinusoidClean(Sinusoid):
     `rate` is a share of the whole training set. No label is wrong, so `poisoned/success` is 0.
     """
 
-    def rows(self, train: Samples) -> Tensor:
+    def rows(self, data: Data) -> Tensor:
+        train = data.train
         n, mixed = count(self.rate, train), order(train, self.seed)
-        rows = mixed[train.y[mixed] == self.target]
+        (target,) = self.rule.named(data)["target_class"]
+        rows = mixed[train.y[mixed] == target]
         require(
             n <= len(rows),
-            f"poison.rate={self.rate} takes {n} samples of class {self.target}, which has "
+            f"poison.rate={self.rate} takes {n} samples of class {data.classes[target]}, which has "
             f"{len(rows)}; poison.rate={len(rows) / len(train):.6g} takes them all",
         )
         return rows[:n].sort().values

@@ -50,23 +50,23 @@ class Triggered(Attack):
         """Raises `BadInput` where the attack does not fit the data."""
         self.rule.check(data)
 
-    def rows(self, train: Samples) -> Tensor:
+    def rows(self, data: Data) -> Tensor:
         """Sorted training rows that get trigger and label: the poison."""
-        return draw(self.rate, train, self.seed)
+        return draw(self.rate, data.train, self.seed)
 
-    def bearers(self, train: Samples) -> Tensor:
+    def bearers(self, data: Data) -> Tensor:
         """Sorted training rows that get the trigger."""
-        return self.rows(train)
+        return self.rows(data)
 
     def labels(self, data: Data) -> Tensor:
         """Labels (n,) of all training rows."""
-        rows, labels = self.rows(data.train), data.train.y.clone()
-        labels[rows] = self.rule(labels[rows], data.num_classes)
+        rows, labels = self.rows(data), data.train.y.clone()
+        labels[rows] = self.rule(labels[rows], data)
         return labels
 
     def in_training(self, data: Data) -> View:
         """How training rows bear the trigger."""
-        return self.stamp(data, marked(self.bearers(data.train), len(data.train)))
+        return self.stamp(data, marked(self.bearers(data), len(data.train)))
 
     def triggers(self, data: Data) -> dict[str, Probe]:
         """What is measured where test images bear the trigger."""
@@ -77,13 +77,13 @@ class Triggered(Attack):
         view = stamp(data, torch.ones_like(data.test.y, dtype=torch.bool))
         if self.stage == "pre_augment":
             view = Stored(view, data.train.x.dtype)
-        return Probe(everything(data.test, view=view), rule.measure(data.num_classes))
+        return Probe(everything(data.test, view=view), rule.measure(data))
 
     def poison(self, data: Data, surrogate: Surrogate) -> Poison:
         self.check(data)
-        indices, labels, stamp = self.rows(data.train), self.labels(data), self.in_training(data)
+        indices, labels, stamp = self.rows(data), self.labels(data), self.in_training(data)
         pre = self.stage == "pre_augment"
-        x = stored(data.train.x, self.bearers(data.train), stamp) if pre else data.train.x
+        x = stored(data.train.x, self.bearers(data), stamp) if pre else data.train.x
         view = None if pre else stamp
         seen = Loader(Samples(x, data.train.y), indices, view=view)
         return Poison(
@@ -91,6 +91,7 @@ class Triggered(Attack):
             truth=data.train.y,
             indices=indices,
             view=view,
+            classes=self.rule.named(data),
             probes={
                 "test": Probe(everything(data.test), PlainAccuracy(data.num_classes)),
                 **self.triggers(data),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from antidote.core import Data, Poison, Probe, Samples, Surrogate, Verdict, View, require
+from antidote.core import Data, Poison, Probe, Surrogate, Verdict, View, require
 from antidote.metrics.score import Recovery
 from antidote.poison.draw import count, order
 from antidote.poison.labels import AllToOne
@@ -66,7 +66,7 @@ class TwoTriggers(Triggered):
     def __init__(
         self,
         rate: float,
-        target_classes: Sequence[int],
+        target_classes: Sequence[int | str],
         corners: Sequence[str],
         size: int,
         value: str,
@@ -79,17 +79,23 @@ class TwoTriggers(Triggered):
                 len(pair) == 2 and pair[0] != pair[1],
                 f"poison.{name}={list(pair)} must name two different ones, one per trigger",
             )
-        super().__init__(rate, AllToOne(target_classes[0]), stage, seed)
-        self.rules = [AllToOne(c) for c in target_classes]
+        self.rules = [AllToOne(c, "target_classes") for c in target_classes]
+        super().__init__(rate, self.rules[0], stage, seed)
         self.squares = [Square(size, corner, value, blend) for corner in corners]
 
     def check(self, data: Data) -> None:
         for rule, square in zip(self.rules, self.squares, strict=True):
             rule.check(data)
             square.check(data)
+        a, b = self.targets(data)
+        require(a != b, f"poison.target_classes: {data.classes[a]} is both, and there must be two")
 
-    def halves(self, train: Samples) -> list[Tensor]:
+    def targets(self, data: Data) -> list[int]:
+        return [rule.target(data) for rule in self.rules]
+
+    def halves(self, data: Data) -> list[Tensor]:
         """Sorted rows of either trigger, in turn from one order: nested in rates, as their sum."""
+        train = data.train
         n = count(self.rate, train)
         require(
             n > 1,
@@ -101,8 +107,8 @@ class TwoTriggers(Triggered):
 
     def labels(self, data: Data) -> Tensor:
         labels = data.train.y.clone()
-        for rule, rows in zip(self.rules, self.halves(data.train), strict=True):
-            labels[rows] = rule(labels[rows], data.num_classes)
+        for rule, rows in zip(self.rules, self.halves(data), strict=True):
+            labels[rows] = rule(labels[rows], data)
         return labels
 
     def stamp(self, data: Data, mask: Tensor) -> View:
@@ -110,7 +116,7 @@ class TwoTriggers(Triggered):
         return After([square.stamp(data, mask) for square in self.squares])
 
     def in_training(self, data: Data) -> View:
-        halves = self.halves(data.train)
+        halves = self.halves(data)
         masks = [marked(rows, len(data.train)) for rows in halves]
         pairs = zip(self.squares, masks, strict=True)
         return After([square.stamp(data, mask) for square, mask in pairs])
@@ -123,4 +129,9 @@ class TwoTriggers(Triggered):
         left = super().poison(data, surrogate)
         harmed, success = MEANS
         verdict = Mean(Recovery(harmed, "test/accuracy", success, "poisoned/accuracy"))
-        return replace(left, discoverable=self.halves(data.train)[0], verdict=verdict)
+        return replace(
+            left,
+            discoverable=self.halves(data)[0],
+            verdict=verdict,
+            classes={"target_classes": self.targets(data)},
+        )

@@ -40,13 +40,15 @@ def route(cell: Cell, attempt: Attempt) -> Record:
     )
     with at("crafting the poison"):
         poison = parts.attack.poison(data, parts.surrogate(data, found))
-    known, unknown = stages.discover(parts.discovery, poison, parts.tracer, parts.method)
+    tell_classes(data, poison)
+    defence = parts.tracer, parts.method
+    known, unknown = stages.discover(parts.discovery, data, poison, *defence)
     unmet = stages.unmet(parts.method, poison, known)
     batch_size, origin = parts.recipe.batch_size, cell.known(found)
     split = stages.split(data, poison, known, batch_size, origin, parts.memo())
-    defence = parts.tracer, parts.method, split, cell.traced(found)
+    measured = parts.measured(poison, found)
     called = cell.choices["tracing"], cell.choices["unlearning"]
-    unlearning = Unlearning(*defence, parts.measured(poison, found), cell.seed, called)
+    unlearning = Unlearning(*defence, split, cell.traced(found), measured, cell.seed, called)
     module = parts.make_victim(recipe=parts.recipe, data=data)
     loader = stages.training(data, poison, batch_size, cell.seed)
     brought = {"path": cell.settings["victim"], "tell": attempt.epoch}
@@ -65,6 +67,13 @@ def route(cell: Cell, attempt: Attempt) -> Record:
     if cell.sweep is None and cell.settings["pictures"]:
         attempt.attach(draw(attempt.folder))
     return record
+
+
+def tell_classes(data: Data, poison: Poison) -> None:
+    """By name and number: one may look like the other."""
+    for setting, numbers in poison.classes.items():
+        told = ", ".join(f"class {data.classes[k]} (number {k})" for k in numbers)
+        log.info("poison.%s: %s", setting, told)
 
 
 def overspent(cell: Cell, spent: float) -> None:
