@@ -30,11 +30,8 @@ Settings = dict[str, Any]
 GROUPS = ("dataset", "model", "recipe", "poison", "discovery", "tracing", "unlearning")
 # what determines a result; the rest is only referred to, or says where, how fast, what to leave
 ACTING = (*GROUPS, "trainer", "seed", "victim")
-<<<<<<< HEAD
 START = ("python", "run.py")
-=======
 FILE = "file"
->>>>>>> 5ede5d46c3c393be0a9cf606e3173dd64eacf187
 PLACED = re.compile(r"\$\{(output|store|data_folder)\b")
 # settings of a Trainer that change no weight; everything else under `trainer` does, or may
 NEUTRAL = (

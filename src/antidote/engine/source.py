@@ -26,12 +26,7 @@ from antidote.engine.store import Store
 
 KIND = "data"
 MANY = 64  # files read in one folder; of more the folder is stamped as a whole
-<<<<<<< HEAD
-SYSTEM = ("/proc", "/sys", "/dev")
-=======
-INSTALLED = map(sysconfig.get_path, ("stdlib", "purelib", "platlib"))
-PYTHON = tuple({f"{place}/" for place in (*INSTALLED, "/proc", "/sys", "/dev")})
->>>>>>> 5ede5d46c3c393be0a9cf606e3173dd64eacf187
+SYSTEM = ("/proc/", "/sys/", "/dev/")
 _reads: list[set[str]] = []  # sets that are being filled at the moment
 _hooked: list[bool] = []
 _last: dict[tuple[str, torch.device], Data] = {}
