@@ -223,10 +223,11 @@ class Method(Defence, ABC):
     """An unlearning method.
 
     `assumes_wrong_labels`: it is made for known poison whose labels are wrong, and takes an answer
-    that agrees with them for poison.
+    that agrees with them for poison. `gentler`: what to turn where it did too much damage.
     """
 
     assumes_wrong_labels = False
+    gentler = ""
 
     def afford(self, split: Split) -> None:
         """Raises `BadInput` if its budget is too small for this split, before any compute."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from antidote.core import (
     Traced,
     Tracer,
     Victim,
+    accuracy,
     derive,
     finite,
     require,
@@ -67,13 +68,15 @@ class KeepVictim(L.Callback):
 class Outcome:
     """The net before and after, what was measured on both, and what it took; wall seconds.
 
-    `unlearn_seconds` is what the method costs without a memo, whose spared time is added, and
-    without trials, which are `tune_seconds`; so with `trace_seconds`, and with `forwards`, the
-    passes without a gradient of tracer and method.
+    `believed`: the share of the known samples, before and after, that get the labels they were
+    stored with; None where none are known. `unlearn_seconds` is what the method costs without a
+    memo, whose spared time is added, and without trials, which are `tune_seconds`; so with
+    `trace_seconds`, and with `forwards`, the passes without a gradient of tracer and method.
     """
 
     victim: nn.Module
     unlearned: nn.Module
+    believed: tuple[float | None, float | None]
     before: dict[str, float]
     after: dict[str, float]
     traced: Traced
@@ -87,13 +90,15 @@ class Outcome:
 
 
 Measured = Callable[[L.Trainer, nn.Module], tuple[dict[str, float], float]]
+Doubts = Callable[[Mapping[str, float], float | None], Iterable[str]]
 
 
 class Unlearning(L.Callback):
     """Hands the split to `tracer`, and with what that finds to `method`; `called` are their names.
 
     `origin`: the fingerprint of the split that the method gets. `measured(trainer, net)` gives
-    (figures, seconds).
+    (figures, seconds); `doubts`, of the victim's figures and the share of the known samples that it
+    believes, what is said before anything is unlearned.
     """
 
     outcome: Outcome
@@ -107,9 +112,10 @@ class Unlearning(L.Callback):
         measured: Measured,
         seed: int,
         called: tuple[str, str],
+        doubts: Doubts,
     ) -> None:
         self.tracer, self.method, self.split, self.origin = tracer, method, split, origin
-        self.measured, self.seed, self.called = measured, seed, called
+        self.measured, self.seed, self.called, self.doubts = measured, seed, called, doubts
 
     def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
         self.tracer.check(pl_module.net)
@@ -122,6 +128,9 @@ class Unlearning(L.Callback):
         pl_module.net.eval()  # a restored net comes in another mode than a fitted one
         before, victim = self.measured(trainer, pl_module.net), copy.deepcopy(pl_module.net)
         precision = trainer.precision_plugin.forward_context
+        believed = self.believed(victim, precision)
+        for doubt in self.doubts(before[0], believed):
+            log.warning("%s", doubt)
         meter = Meter()
         patient = Victim(
             meter.watch(pl_module.net), lambda: meter.watch(pl_module.fresh()), precision, meter
@@ -149,6 +158,7 @@ class Unlearning(L.Callback):
         self.outcome = Outcome(
             victim=victim,
             unlearned=pl_module.net,
+            believed=(believed, self.believed(pl_module.net, precision)),
             before=before[0],
             after=after[0],
             traced=traced,
@@ -160,6 +170,13 @@ class Unlearning(L.Callback):
             tune_seconds=tuning,
             evaluate_seconds=before[1] + after[1],
         )
+
+    def believed(self, net: nn.Module, precision: Callable[[], Any]) -> float | None:
+        """The share of the known samples that a net gives the labels they were stored with."""
+        if self.split.forget.count == 0:
+            return None
+        with precision():
+            return accuracy(net, self.split.forget.with_(augment=None))
 
     @contextmanager
     def draws(self, stage: str) -> Iterator[None]:

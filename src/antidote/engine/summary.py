@@ -12,6 +12,7 @@ from torch import Tensor
 from antidote.core import Data, History, Poison, Traced, compute
 from antidote.engine.callback import Outcome
 from antidote.engine.victim import Training
+from antidote.metrics.judgement import judged, worst_class
 from antidote.metrics.score import objective
 from antidote.recipe import Recipe
 
@@ -24,15 +25,19 @@ def summary(
     done: Outcome,
     ceiling: Mapping[str, float] | None,
     recipe: Recipe,
+    gentler: str,
 ) -> dict[str, Any]:
-    """Shares in 0..1, seconds of the wall clock; what has no meaning is None."""
+    """Shares in 0..1, seconds of the wall clock; what has no meaning is None.
+
+    `gentler`: what to turn where the method did too much damage.
+    """
     history = done.history
     whole = recipe.sample_gradients(len(poison.train))
     gradients = done.traced.sample_gradients + history.sample_gradients
     scores = told(poison.verdict(done.before, done.after, ceiling))
     fitted = ["fit"] * (training.restored and training.seconds is not None)
     traced = ["trace"] * bool(done.trace_saved)
-    return {
+    result = {
         "classes": list(data.classes),
         "attacked_classes": attacked(data, poison),
         "n_train": len(poison.train),
@@ -43,6 +48,9 @@ def summary(
         **told(tracing(poison, known, done.traced)),
         "before": told(done.before),
         "after": told(done.after),
+        "known_believed_before": done.believed[0],
+        "known_believed": done.believed[1],
+        **told(worst_class(done.before, done.after, data.classes)),
         "ceiling": told(ceiling),
         **scores,
         "objective": objective(scores),
@@ -63,6 +71,7 @@ def summary(
         "steps": told(history.steps),
         "epochs": told(training.epochs),
     }
+    return result | {"judgement": judged(result, gentler)}
 
 
 def attacked(data: Data, poison: Poison) -> dict[str, list[str]]:

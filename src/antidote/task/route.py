@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -17,6 +18,7 @@ from antidote.engine.disk import write
 from antidote.engine.parts import Parts, models_of
 from antidote.engine.records import Record
 from antidote.engine.summary import summary
+from antidote.metrics.judgement import doubts
 from antidote.progress import at
 from antidote.report.run.pictures import draw
 
@@ -44,11 +46,13 @@ def route(cell: Cell, attempt: Attempt) -> Record:
     defence = parts.tracer, parts.method
     known, unknown = stages.discover(parts.discovery, data, poison, *defence)
     unmet = stages.unmet(parts.method, poison, known)
-    batch_size, origin = parts.recipe.batch_size, cell.known(found)
-    split = stages.split(data, poison, known, batch_size, origin, parts.memo())
+    batch_size = parts.recipe.batch_size
+    split = stages.split(data, poison, known, batch_size, cell.known(found), parts.memo())
     measured = parts.measured(poison, found)
     called = cell.choices["tracing"], cell.choices["unlearning"]
-    unlearning = Unlearning(*defence, split, cell.traced(found), measured, cell.seed, called)
+    doubt = partial(doubts, classes=data.num_classes, verdict=poison.verdict)
+    origin = cell.traced(found)
+    unlearning = Unlearning(*defence, split, origin, measured, cell.seed, called, doubt)
     module = parts.make_victim(recipe=parts.recipe, data=data)
     loader = stages.training(data, poison, batch_size, cell.seed)
     brought = {"path": cell.settings["victim"], "tell": attempt.epoch}
@@ -60,7 +64,8 @@ def route(cell: Cell, attempt: Attempt) -> Record:
     done = unlearning.outcome
     ceiling = parts.ceiling(data, poison, found)
     made = leave(cell, data, poison, (known, unknown), split, done)
-    result = summary(data, poison, known, training, done, ceiling, parts.recipe)
+    how = parts.recipe, parts.method.gentler
+    result = summary(data, poison, known, training, done, ceiling, *how)
     result |= {"unmet": unmet, "hardware": parts.where, "scale": parts.scale}
     overspent(cell, result["compute_fraction"])
     record = attempt.finish(result, made)

@@ -81,6 +81,10 @@ class PTN(Method):
 
     # `needs_known` stays true, whatever the editor needs: a search looks at the known poison
     assumes_wrong_labels = True
+    gentler = (
+        "unlearning.max_class_drop=0.1 stops the search before such damage, a larger "
+        "unlearning.rho stops it earlier"
+    )
 
     def check(self, net: nn.Module) -> None:
         self.method.check(net)

@@ -46,6 +46,8 @@ class Trained(Method):
     others), else the last iterate. No test data is ever looked at.
     """
 
+    gentler = "a lower learning rate or fewer steps change less"
+
     def __init__(
         self, recipe: Recipe, make_trainer: Callable[..., L.Trainer], hold_out: float, seed: int
     ) -> None:

@@ -57,6 +57,8 @@ class WeightEditor(Editor):
     or "samples". `augment`: measure on augmented images, as the reference does.
     """
 
+    gentler = "a smaller unlearning.strength dampens less"
+
     def __init__(
         self,
         objective: Objective,

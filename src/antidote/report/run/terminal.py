@@ -15,7 +15,7 @@ from rich.table import Table
 from antidote.engine.labels import tracer
 from antidote.metrics.table import Metric, shown, table
 from antidote.report.terminal import percent, plain, rendered, tell
-from antidote.report.words import missing, short
+from antidote.report.words import missing, printable, short
 
 Record = Mapping[str, Any]
 
@@ -26,7 +26,7 @@ def show_result(record: Record, log: Path | None = None, own: Sequence[str] = ()
     `own`: what a job of a sweep has that not all of them have.
     """
     head = [] if record["sweep"] is None else [f"job {record['job']}: {' '.join(own)}"]
-    told: list[RenderableType] = [*head, result_table(record), *places(record)]
+    told: list[RenderableType] = [*head, result_table(record), *verdict(record), *places(record)]
     tell(*told)
     if log is not None:
         with suppress(OSError), log.open("a", encoding="utf-8") as file:
@@ -102,8 +102,16 @@ def figure(value: Any, metric: Metric) -> str:
 def remark(record: Record, name: str) -> str:
     if name == "search_tries" and not record["search"].get("met", True):
         return " (target not met)"
+    if name == "worst_class_accuracy":
+        return f" ({printable(record['worst_class'])})"
     spared = name.removeprefix("seconds_") in record.get("cached", ())
     return " (from cache)" if spared else ""
+
+
+def verdict(record: Record) -> list[str]:
+    """One line; none of a net that is as it was, nor of a record from before there was one."""
+    told = record.get("judgement")
+    return [f"verdict     {told['word']}: {told['why']}"] if told else []
 
 
 def places(record: Record) -> list[str]:
