@@ -99,13 +99,13 @@ class Attempt:
 
         What MLflow lacks is sent there from the record.
         """
-        again = not self.cell.settings["resume"] or self.cell.settings["cache"] == "refresh"
+        again = not self.cell.resumes or self.cell.settings["cache"] == "refresh"
         if self.cell.sweep is None or again:
             return None
         record = self.records.read(self.id)
         if record is None or record["status"] != "ok" or lacks(record, self.cell.settings):
             return None
-        log.info("done before, in %s; resume=false does it again", record["folder"])
+        log.info("done before, in %s; resume=off does it again", record["folder"])
         if not self.tracker.holds(record["mlflow"]):
             self.start()
             self.tracker.finish(record, sorted(Path(record["folder"]).glob("*.*")))

@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from antidote.core.checks import BadInput, require, there
+from antidote.core.checks import BadInput, one_of, require, there
 from antidote.core.data import fingerprint
 from antidote.engine.code import code, targets
 from antidote.engine.disk import digest_of
@@ -32,6 +32,7 @@ GROUPS = ("dataset", "model", "recipe", "poison", "discovery", "tracing", "unlea
 ACTING = (*GROUPS, "trainer", "seed", "victim")
 START = ("python", "run.py")
 FILE = "file"
+RESUME = ("on", "off", "failed", "true", "false")
 PLACED = re.compile(r"\$\{(output|store|data_folder)\b")
 # settings of a Trainer that change no weight; everything else under `trainer` does, or may
 NEUTRAL = (
@@ -152,6 +153,11 @@ class Cell:
         return self.settings["seed"]
 
     @property
+    def resumes(self) -> bool:
+        """Whether a cell that is done is skipped in a sweep."""
+        return self.settings["resume"] not in (False, "off")
+
+    @property
     def threads(self) -> int:
         """Threads that a job computes with."""
         return self.settings["threads"] or os.cpu_count() or 1
@@ -167,6 +173,7 @@ class Cell:
             threads is None or (isinstance(threads, int) and threads in range(1, 4097)),
             f"threads={threads} is not a number of threads; give 1 or more, or null for all cores",
         )
+        one_of("resume", str(self.settings["resume"]).lower(), RESUME)
         told = [k for k in ("max_steps", "max_epochs") if k in self.settings["trainer"]]
         require(
             not told,

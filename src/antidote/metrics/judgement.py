@@ -32,8 +32,8 @@ def doubts(figures: Figures, believed: float | None, classes: int, verdict: Verd
     if believed is not None and believed < BELIEVED:
         found.append(
             f"the victim gives only {100 * believed:.1f} % of the known samples the labels that "
-            "they were stored with: they are not what it learned, or normalisation, size or class order are "
-            "not those of its training"
+            "they were stored with: they are not what it learned, or normalisation, size or class "
+            "order are not those of its training"
         )
     scores = verdict(figures, figures)
     told = next((name for name in LEARNED if scores.get(name) is not None), None)

@@ -21,7 +21,7 @@ class Done:
 
     def record(self, cell: Cell) -> Record | None:
         """Of a cell that is done and left all that is asked for now; else it is to be run."""
-        found = self.fingerprint(cell) if cell.settings["resume"] else None
+        found = self.fingerprint(cell) if cell.resumes else None
         record = None if found is None else self.records.read(cell.id(found))
         if record is None or record["status"] != "ok" or lacks(record, cell.settings):
             return None

@@ -11,6 +11,7 @@ from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from antidote.core.checks import require
@@ -28,6 +29,9 @@ from antidote.sweeps.change import (
 )
 
 
+OF_TASKS = ("task", "json")  # what is done with the grid, no part of any cell
+
+
 def axes() -> list[list[str]]:
     """The values of each axis of the sweep that is set up, as overrides; the task is left out.
 
@@ -35,7 +39,7 @@ def axes() -> list[list[str]]:
     """
     hydra = HydraConfig.get()
     planned = [f"{key}={value}" for key, value in as_written(hydra.sweeper.get("params")).items()]
-    typed = [o for o in as_written(hydra.overrides.task) if not o.startswith("task=")]
+    typed = [o for o in as_written(hydra.overrides.task) if o.partition("=")[0] not in OF_TASKS]
     loader = GlobalHydra.instance().config_loader()
     found: dict[str, list[str]] = {}
     for override in OverridesParser.create(loader).parse_overrides([*planned, *typed]):
@@ -49,6 +53,15 @@ def axes() -> list[list[str]]:
         )
         found[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
     return list(found.values())
+
+
+def names_a_grid() -> bool:
+    """Whether the command line describes one, and not just any run."""
+    return HydraConfig.get().mode == RunMode.MULTIRUN or experiment() is not None
+
+
+def experiment() -> str | None:
+    return HydraConfig.get().runtime.choices.get("experiment")
 
 
 def as_written(part: Any) -> Any:

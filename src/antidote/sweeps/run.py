@@ -25,6 +25,9 @@ KILLED = (
 )
 
 
+LEFT_OUT = "left out"  # never run, and resume=failed does not ask for it
+
+
 class Sweep:
     """The jobs of a grid; `launch(overrides, first)` runs some, numbered from `first`.
 
@@ -48,12 +51,17 @@ class Sweep:
         return [row for row in self.rows if row.status == "missing"]
 
     def skip(self) -> None:
-        """Cells that are done are not run."""
+        """Cells that are done are not run; with resume=failed none but those that failed."""
         done = Done(self.records, self.store)
         for row in self.rows:
             record = done.record(row.cell)
             if record is not None:
                 row.record, row.status, row.before = record, "ok", True
+        rest = self.todo()
+        if rest and rest[0].cell.settings["resume"] == "failed":
+            failed = {r["config_hash"] for r in self.records if r["status"] == "failed"}
+            for row in rest:
+                row.status = "missing" if row.cell.config_hash in failed else LEFT_OUT
 
     def run(self) -> None:
         """All that is to do. A worker that dies takes others with it; those are started again.

@@ -16,7 +16,7 @@ from antidote.engine.results import results
 from antidote.report.benchmark.page import About
 from antidote.report.benchmark.report import make
 from antidote.report.terminal import tell
-from antidote.sweeps.grid import cells
+from antidote.sweeps.grid import cells, experiment, names_a_grid
 
 
 def report(cfg: DictConfig, grid: Callable[[], Iterable[Cell]] = cells) -> None:
@@ -42,14 +42,6 @@ def made(cfg: DictConfig, grid: Callable[[], Iterable[Cell]]) -> Path:
     wanted = {cell.config_hash: cell.command for cell in grid()} if names_a_grid() else None
     about = About(title(), again(), source.replace(f"{HydraConfig.get().runtime.cwd}/", ""))
     return make(frame, wanted, about, output / "report")
-
-
-def names_a_grid() -> bool:
-    return HydraConfig.get().mode == RunMode.MULTIRUN or experiment() is not None
-
-
-def experiment() -> str | None:
-    return HydraConfig.get().runtime.choices.get("experiment")
 
 
 def title() -> str:

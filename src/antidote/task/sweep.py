@@ -24,7 +24,7 @@ from antidote.report.run.terminal import show_sweep
 from antidote.report.terminal import tell
 from antidote.sweeps.grid import as_written, cells
 from antidote.sweeps.row import Row
-from antidote.sweeps.run import Sweep, exclusive
+from antidote.sweeps.run import LEFT_OUT, Sweep, exclusive
 from antidote.sweeps.watch import watched
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def carried_out(running: Sweep) -> int:
         run_all(running)
     except (KeyboardInterrupt, Terminated) as stop:
         return STOPPED[type(stop)]
-    return 0 if all(row.status == "ok" for row in running.rows) else 1
+    return 0 if all(row.status in ("ok", LEFT_OUT) for row in running.rows) else 1
 
 
 def run_all(running: Sweep) -> None:
