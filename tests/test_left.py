@@ -57,7 +57,7 @@ def test_the_mean_is_large_the_seeds_are_faint_and_the_interval_is_students():
 
 
 def test_two_seeds_are_their_range_and_one_has_none():
-    assert list(drawn(0.2, 0.6).lines[3].get_xdata()) == [0.2, 0.6]
+    assert list(drawn(0.2, 0.6).lines[3].get_xdata()) == pytest.approx([0.2, 0.6])
     assert len(drawn(0.2).lines) == 4
 
 

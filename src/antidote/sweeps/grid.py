@@ -28,7 +28,6 @@ from antidote.sweeps.change import (
     tree,
 )
 
-
 OF_TASKS = ("task", "json")  # what is done with the grid, no part of any cell
 
 

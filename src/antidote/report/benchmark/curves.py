@@ -24,9 +24,9 @@ def discovery(summary: pd.DataFrame) -> list[Picture]:
             continue
         n = counted(part["accuracy_drop_n"])
         caption = (
-            f"Means over seeds ({n}). Bars: 95 % intervals over seeds "
-            "(Student t), none where n = 1, cut at the panel's edge. Methods stand side by side "
-            f"at each share, so that none hides another. {BENT}"
+            f"Means over seeds ({n}). Bars: 95 % intervals over seeds (Student t; the range where "
+            "n = 2), none where n = 1, cut at the panel's edge. Methods stand side by side at each "
+            f"share, so that none hides another. {BENT}"
         )
         panels = [
             partial(against_discovery, rows=rows, place=part)

@@ -80,11 +80,11 @@ def single(cells: pd.DataFrame) -> bool:
 
 
 def spread(values: list[float], single: bool) -> tuple[float, float]:
-    """Of the mean: Wilson's for single targets, two values' range, else Student's; 95 %."""
+    """Of the mean: Wilson's for single targets, else `interval`'s; 95 %."""
     mean, half, n = interval(values)
     if single:
         return wilson(int(sum(values)), n)
-    return (min(values), max(values)) if n == 2 else (mean - half, mean + half)
+    return mean - half, mean + half
 
 
 def draw(axis: Axes, y: int, values: list[float], defence: str, single: bool) -> None:

@@ -41,7 +41,11 @@ def defended(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, int]:
-    """Mean, half width of the 95 % interval (Student t; NaN for one value), n; NaN left out."""
+    """Mean, half width of an interval, n; NaN left out.
+
+    The interval is Student's, 95 %; of two values it is their range, since Student's would be 12.7
+    standard errors to each side; of one there is none (NaN).
+    """
     known = np.asarray(values, dtype=float)
     known = known[~np.isnan(known)]
     n = len(known)
@@ -49,6 +53,8 @@ def interval(values: Sequence[float]) -> tuple[float, float, int]:
         return math.nan, math.nan, 0
     if n == 1:
         return float(known[0]), math.nan, 1
+    if n == 2:
+        return float(known.mean()), float(np.ptp(known)) / 2, 2
     half = float(stdtrit(n - 1, 0.975)) * known.std(ddof=1) / math.sqrt(n)
     return float(known.mean()), float(half), n
 
@@ -94,8 +100,8 @@ def unmet(cells: pd.DataFrame) -> bool:
 def aggregate(cells: pd.DataFrame) -> pd.DataFrame:
     """Per method the unweighted mean over (data set, net, rate, discovered): the papers' aggregate.
 
-    A cell is first averaged over its seeds. `_half`: 95 % over seeds of each seed's own aggregate,
-    NaN unless every seed did the same cells. A method with a tracer is one by itself.
+    A cell is first averaged over its seeds. `_half`: as `interval` has it, over each seed's own
+    aggregate, NaN unless every seed did the same cells. A method with a tracer is one by itself.
     """
     rows, measured = [], measures(cells)
     names = ["poison", "setting", "tracing", "method"]

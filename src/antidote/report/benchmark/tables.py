@@ -71,7 +71,7 @@ def methods_tex(methods: pd.DataFrame) -> str:
     ]
     about = (
         "Unweighted means over (data set, net, poison rate, discovery); each cell is a mean over "
-        r"seeds. Shares in \%, losses in points; $\pm$ 95 \% over seeds (Student t)."
+        r"seeds. Shares in \%, losses in points; $\pm$ 95 \% over seeds (Student t; of two: range)."
     )
     return latex(["poison", "method", *["tracing"] * told], lines, about, "cells", list(methods))
 
@@ -94,7 +94,7 @@ def summary_tex(summary: pd.DataFrame) -> str:
         for _, row in summary.iterrows()
     ]
     about = (
-        r"Means over seeds, $\pm$ 95 \% (Student t; none for one seed). "
+        r"Means over seeds, $\pm$ 95 \% (Student t; two seeds: their range). "
         r"Shares in \%, losses in points."
     )
     texts = ["place", "poisoned", "discovered", "method", *["tracing"] * told]
