@@ -40,7 +40,7 @@ smoke: setup  ## the whole route on 1,797 digits, under a minute
 	$(BIN)/python run.py experiment=smoke
 
 sweep: setup  ## a small grid on digits: 48 jobs, 3 victims
-	$(BIN)/python run.py -m poison_rate=0_2pct,1pct,2pct discovery=one,10pct,50pct,100pct \
+	$(BIN)/python run.py -m poison_rate=1pct,2pct,5pct discovery=one,10pct,50pct,100pct \
 		unlearning=none,retrain,ssd_ptn,xlf_ptn dataset=digits
 
 ui: setup  ## browse the results in MLflow at http://127.0.0.1:5000

@@ -9,6 +9,7 @@ from antidote.report.plan import Row, known, span, weight
 from antidote.sweeps.grid import cells
 from antidote.sweeps.past import Past
 from antidote.sweeps.plan import plan_of
+from antidote.sweeps.speed import Speed, speed
 from antidote.task.plan import plan, rows
 
 HARD = ["dataset.limit=null", "poison.rate=0.1", "discovery=50pct", "recipe.epochs=3"]
@@ -185,3 +186,38 @@ def test_a_plan_counts_tracing_and_the_net_without_poison(run, looked):
     assert sorted(done.states.values()) == ["done", "missing"]
     assert [(table[n].left, table[n].untimed) for n in OF_TRACING] == [(1, 0), (0, 0)]
     assert table["tracings, Features"].seconds > 0
+
+
+def test_what_was_never_done_is_guessed_from_the_speed_here(small, tmp_path):
+    """A hundredth of a second per sample gradient, 1,000 training and 100 test rows."""
+    past = Past(Store(tmp_path / "output/store"), tmp_path / "output")
+    wanted = [*small, *AS_RUN, f"output={tmp_path}/output", "recipe.epochs=3"]
+    found = plan_of(grid(*wanted, "tracing=features", "unlearning=xlf_ptn,retrain,finetune"))
+    asked = []
+
+    def speed(cell):
+        asked.append(cell)
+        return Speed(0.01, 1000, 100)
+
+    told = {row.name: row for row in rows(found, past, speed)}
+    assert len(asked) == 1
+    assert told["victims"].seconds == pytest.approx(30)
+    assert told["retrainings"].seconds == pytest.approx(30)
+    assert told["other trainings, FineTune"].seconds == pytest.approx(30 / 4)
+    assert told["importances, norm"].seconds == pytest.approx(10)
+    assert told["tracings, Features"].seconds == pytest.approx(10 / 3)
+    assert told["measuring and files of cells"].seconds == pytest.approx(3 * 6 * 100 * 0.01 / 3)
+    assert all(row.guessed and not row.untimed for row in told.values())
+
+
+def test_the_speed_is_measured_and_nothing_is_kept(small, tmp_path):
+    (cell,) = grid(*small, *AS_RUN, f"output={tmp_path}/output")
+    found = speed(cell)
+    assert found.seconds > 0
+    assert (found.train, found.test) == (600, 359)
+    assert not (tmp_path / "output").exists()
+
+
+def test_where_there_are_no_data_there_is_no_guess(tmp_path, caplog):
+    (cell,) = grid("dataset=cifar10", f"output={tmp_path}", f"dataset.folder={tmp_path}/no")
+    assert speed(cell) is None

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from antidote.core.data import Data, Loader, Samples, View
-from antidote.core.meter import Meter
+from antidote.core.meter import FORWARD, Meter
 
 Measure = Callable[[nn.Module, Loader], dict[str, float]]
 
@@ -71,12 +71,14 @@ class Work:
     """A piece of a method's work that is counted, timed, and kept if it can be had again.
 
     `kind`: "importances", "search", "tracing", "crafting" or "training". `what`: all that
-    determines its result, besides net and data. `name`: what a plan calls it.
+    determines its result, besides net and data. `name`: what a plan calls it. `gradients(n)`: about
+    how many sample gradients it takes for n training rows, where that can be told beforehand.
     """
 
     kind: str
     what: Mapping[str, Any]
     name: str
+    gradients: Callable[[int], float] | None = None
 
 
 Tries = dict[int, dict[str, float]]
@@ -257,7 +259,12 @@ class Tracer(Defence, ABC):
     """Goes from the known poison to the undiscovered rest of it."""
 
     def work(self) -> Iterable[Work]:
-        yield Work("tracing", {"by": type(self), **vars(self)}, f"tracings, {type(self).__name__}")
+        what = {"by": type(self), **vars(self)}
+        yield Work("tracing", what, f"tracings, {type(self).__name__}", self.gradients)
+
+    def gradients(self, n: int) -> float:
+        """Most look at every row once, which is a third of a sample gradient."""
+        return FORWARD * n
 
     @abstractmethod
     def trace(self, victim: Victim, split: Split) -> Traced:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from antidote.engine.records import Records
 from antidote.engine.store import Store
 
 Need = tuple[str, str, str, str]  # name in the table, kind, key in the store, scale
+Cost = Callable[[int], float] | None  # sample gradients for n training rows
 
 
 @dataclass
@@ -29,6 +30,8 @@ class Plan:
     states: dict[str, str] = field(default_factory=dict)
     needs: dict[Need, set[str]] = field(default_factory=lambda: defaultdict(set))
     scales: dict[str, str] = field(default_factory=dict)
+    costs: dict[Need, Cost] = field(default_factory=dict)
+    example: dict[str, Cell] = field(default_factory=dict)  # a cell of each scale
     kept: set[str] = field(default_factory=set)
     outdated: int = 0
 
@@ -65,8 +68,10 @@ class Planner:
         self.plan.states[id] = state
         self.plan.outdated += state != "done" and cell.config_hash in self.done_otherwise
         self.plan.scales[id] = cell.scale(where)
-        for need in self.needs(cell, data, where):
+        self.plan.example.setdefault(cell.scale(where), cell)
+        for need, cost in self.needs(cell, data, where):
             self.plan.needs[need].add(id)
+            self.plan.costs[need] = cost
 
     def where(self, cell: Cell) -> dict[str, Any]:
         """The hardware that a run of this cell would find here."""
@@ -77,35 +82,37 @@ class Planner:
             self.hardware[key] = stages.hardware(trainer)
         return self.hardware[key]
 
-    def needs(self, cell: Cell, data: str, where: dict[str, Any]) -> Iterator[Need]:
+    def needs(self, cell: Cell, data: str, where: dict[str, Any]) -> Iterator[tuple[Need, Cost]]:
         scale = cell.scale(where)
+        fit = self.built(cell, "recipe").sample_gradients
         key = fingerprint(cell.victim(data), where)
         about = None if cell.settings["victim"] else self.store.about(victim.KIND, key)
         if not cell.settings["victim"]:
             self.keep(key, about)
-            yield "victims", victim.KIND, key, scale
+            yield ("victims", victim.KIND, key, scale), fit
         attack: Attack = self.built(cell, "poison")
         if attack.needs_surrogate:
             clean = fingerprint(cell.surrogate(data), where)
             self.keep(clean, self.store.about(victim.KIND, clean))
-            yield "surrogates", victim.KIND, clean, scale
+            yield ("surrogates", victim.KIND, clean, scale), fit
             # in steps, of which the store knows; whether all are there is not looked at
-            yield "crafted poisons", "crafting", cell.poisoned(data), scale
+            yield ("crafted poisons", "crafting", cell.poisoned(data), scale), None
         if cell.settings["ceiling"]:
             best = fingerprint(cell.ceiling(data), where)
             self.keep(best, self.store.about(victim.KIND, best))
-            yield "victims without poison", victim.KIND, best, scale
+            yield ("victims without poison", victim.KIND, best, scale), fit
         weights = about["weights"] if about else f"of {key}"
         net = [code(targets(cell.content["model"])), where]
         for group, origin in (("tracing", cell.known(data)), ("unlearning", cell.traced(data))):
             loaders = self.loaders(cell, origin)
             for work in self.built(cell, group).work():
                 if work.kind == "training":  # its result is the cell's
-                    yield work.name, cell.choices["unlearning"], cell.id(data), scale
+                    need = work.name, cell.choices["unlearning"], cell.id(data), scale
+                    yield need, work.gradients
                     continue
                 key = key_of(work, weights, loaders, net)
                 self.keep(key, self.store.about(work.kind, key))
-                yield work.name, work.kind, key, scale
+                yield (work.name, work.kind, key, scale), work.gradients
 
     def loaders(self, cell: Cell, origin: str) -> list[str]:
         """Fingerprints of the two that a defence gets."""

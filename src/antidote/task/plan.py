@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from antidote.core import BadInput
+from antidote.engine.cell import Cell
 from antidote.engine.parts import quiet
 from antidote.report.plan import Row, show_plan
 from antidote.report.terminal import tell
 from antidote.sweeps.grid import cells
 from antidote.sweeps.past import Past
 from antidote.sweeps.plan import Plan, Planner
+from antidote.sweeps.speed import Speed, speed
 
 
 def plan(cfg: DictConfig) -> None:
@@ -28,25 +31,41 @@ def plan(cfg: DictConfig) -> None:
         raise SystemExit(f"error: {' '.join(str(error).split())}") from None
     made = planner.plan
     past = Past(planner.store, found[0].output)
-    show_plan(made.jobs, list(made.states.values()), rows(made, past), made.read_off())
+    show_plan(made.jobs, list(made.states.values()), rows(made, past, speed), made.read_off())
     if made.outdated:
         tell(f"{made.outdated} of those left were done before, with other code or other data")
 
 
-def rows(plan: Plan, past: Past) -> list[Row]:
-    """One row for each name, then measuring and run folders, which each cell has of its own."""
-    return list(listed(plan, past))
+def rows(
+    plan: Plan, past: Past, speed: Callable[[Cell], Speed | None] = lambda cell: None
+) -> list[Row]:
+    """One row for each name, then measuring and run folders, which each cell has of its own.
+
+    `speed` is asked once for each scale of which nothing is known.
+    """
+    return list(listed(plan, past, cache(speed_of(plan, speed))))
 
 
-def listed(plan: Plan, past: Past) -> Iterator[Row]:
+def speed_of(plan: Plan, speed: Callable[[Cell], Speed | None]) -> Callable[[str], Speed | None]:
+    return lambda scale: speed(plan.example[scale])
+
+
+def listed(plan: Plan, past: Past, speed: Callable[[str], Speed | None]) -> Iterator[Row]:
     found: dict[str, Row] = {}
     left = plan.left()
-    for (name, kind, key, scale), users in sorted(plan.needs.items()):
+    for need, users in sorted(plan.needs.items()):
+        name, kind, key, scale = need
         row = found.setdefault(name, Row(name))
         todo = bool(users & left) and key not in plan.kept
-        row.add(todo, past.took(kind, scale), past.weighs(kind, scale))
+        seconds, cost = past.took(kind, scale), plan.costs[need]
+        here = speed(scale) if todo and seconds is None and cost is not None else None
+        guess = here.of(cost) if here and cost else None
+        row.add(todo, seconds, past.weighs(kind, scale), guess)
     yield from found.values()
     last = Row("measuring and files of cells")
     for cell, scale in plan.scales.items():
-        last.add(cell in left, past.took("measuring", scale), past.weighs("run folder", scale))
+        seconds = past.took("measuring", scale)
+        here = speed(scale) if cell in left and seconds is None else None
+        size = past.weighs("run folder", scale)
+        last.add(cell in left, seconds, size, here.measuring() if here else None)
     yield last

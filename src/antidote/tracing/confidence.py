@@ -31,6 +31,9 @@ class Confidence(Borrowing):
         one_of("tracing.filter_by", filter_by, FILTERS)
         self.folds, self.filter_by, self.seed = folds, filter_by, seed
 
+    def gradients(self, n: int) -> float:
+        return self.folds * super().gradients(n)
+
     def trace(self, victim: Victim, split: Split) -> Traced:
         retain, n = split.retain, split.retain.count
         require(n >= self.folds, f"tracing.folds={self.folds}: only {n} samples are retained")

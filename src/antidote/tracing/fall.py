@@ -23,7 +23,11 @@ class Borrowing(Tracer):
 
     def work(self) -> Iterable[Work]:
         # what the method remembers would be remembered twice: it is part of the tracing
-        yield Work("tracing", settings(self), f"tracings, {type(self).__name__}")
+        title = f"tracings, {type(self).__name__}"
+        yield Work("tracing", settings(self), title, self.gradients)
+
+    def gradients(self, n: int) -> float:
+        return super().gradients(n) + sum(w.gradients(n) for w in self.method.work() if w.gradients)
 
     def applied(self, victim: Victim, split: Split) -> tuple[nn.Module, int]:
         """(a copy of the net after the method, what that cost in sample gradients)."""

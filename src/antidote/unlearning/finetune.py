@@ -65,6 +65,12 @@ class Fraction(Trained):
             return super().course(split)
         return self.spending(hollow(split), self.budget).steps(), self.spending(split, self.budget)
 
+    def gradients(self, n: int) -> float:
+        whole = self.recipe.sample_gradients(n)
+        if self.budget is not None:
+            return self.budget.share * whole
+        return self.fraction * self.price * whole
+
     def spending(self, split: Split, budget: Budget) -> Spending:
         left = budget.gradients(everybody(split), self.part(split))
         return Spending(self.passes(split), left, self.price, self.size, self.cut)
@@ -112,6 +118,9 @@ class Repair(FineTune):
     def length(self, split: Split) -> int:
         retained, known = (len(self.shuffled(part)) for part in (split.retain, split.forget))
         return max(1, round(self.retained * retained) + self.known * known + self.more)
+
+    def gradients(self, n: int) -> float:
+        return self.retained * n + self.more * self.recipe.batch_size
 
     def horizon(self, split: Split, steps: int) -> int:
         """At least the steps taken: behind its end a schedule has no meaning."""

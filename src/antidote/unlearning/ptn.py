@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from antidote.core import History, Loader, Method, Split, Victim, Work, accuracy, derive, require
+from antidote.core.meter import FORWARD
 from antidote.unlearning.limits import Limits
 from antidote.unlearning.search import STRATEGIES, Path
 from antidote.unlearning.weight_editor import Editor
@@ -98,7 +99,8 @@ class PTN(Method):
         own |= {"check": [self.augment, self.seed]}
         own |= {"held_out": self.limits.held_out} if self.limits.on else {}
         what = {"search": type(self), "method": self.method, **own}
-        return Work("search", what, "search paths")
+        # some dozens of looks at the few known: a tenth of a look at all rows, as a rule
+        return Work("search", what, "search paths", lambda n: FORWARD * n / 10)
 
     def work(self) -> Iterable[Work]:
         yield from self.method.work()

@@ -75,7 +75,11 @@ class Relabel(Method):
 
     def work(self) -> Iterable[Work]:
         yield from self.guess.work()
-        yield Work("training", {"method": type(self)}, "relabellings")
+        yield Work("training", {"method": type(self)}, "relabellings", self.gradients)
+
+    def gradients(self, n: int) -> float:
+        """Of the training; guesses take less, but for those of a fresh net."""
+        return self.passes * n / (1 - self.share - self.stamped)
 
     def unlearn(self, victim: Victim, split: Split) -> History:
         triggers = Triggers(split)

@@ -121,7 +121,12 @@ class Trained(Method):
     def work(self) -> Iterable[Work]:
         # how the Trainer is made is the run's setting, not the method's
         settings = {name: value for name, value in vars(self).items() if name != "make_trainer"}
-        yield Work("training", {"method": type(self), **settings}, self.title())
+        what = {"method": type(self), **settings}
+        yield Work("training", what, self.title(), self.gradients)
+
+    def gradients(self, n: int) -> float:
+        """About how many sample gradients it takes where n rows are trained on."""
+        return self.recipe.sample_gradients(n)
 
     def unlearn(self, victim: Victim, split: Split) -> History:
         device = next(victim.net.parameters()).device

@@ -145,7 +145,12 @@ class Tuned(Method):
             method.afford(split)
 
     def work(self) -> Iterable[Work]:
-        yield Work("training", {"method": type(self)}, "tunings")
+        yield Work("training", {"method": type(self)}, "tunings", self.gradients)
+
+    def gradients(self, n: int) -> float:
+        """Of all trials, and of the run with the values that they chose."""
+        each = [sum(w.gradients(n) for w in m.work() if w.gradients) for m in self.candidates]
+        return sum(each) * (1 - self.held_out) + sum(each) / len(each)
 
     def unlearn(self, victim: Victim, split: Split) -> History:
         part, held = self.apart(split)

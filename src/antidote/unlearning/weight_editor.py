@@ -100,7 +100,8 @@ class WeightEditor(Editor):
         later = ("cutoff", "strength", "budget")
         settings = {name: value for name, value in vars(self).items() if name not in later}
         name = getattr(self.objective, "__name__", str(self.objective))
-        return Work("importances", {"by": importance, **settings}, f"importances, {name}")
+        what = {"by": importance, **settings}
+        return Work("importances", what, f"importances, {name}", float)
 
     def work(self) -> Iterable[Work]:
         yield self.importances()
