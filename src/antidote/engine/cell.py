@@ -234,7 +234,7 @@ class Cell:
             require(
                 path.is_file(),
                 f"{key}={name} is not a file; "
-                "give a .safetensors file or leave victim=null to train one",
+                "give one of weights or leave victim=null to train one",
             )
             self.digests[key] = digest_of(path)
         return self.digests[key]

@@ -44,6 +44,7 @@ def run(cfg: DictConfig) -> float:
             len(data.test),
             data.num_classes,
         )
+        module = parts.victim(data)  # what it refuses is refused before any work
         poison = parts.attack.poison(data, parts.surrogate(data, found))
         tell_classes(data, poison)
         defence = parts.tracer, parts.method
@@ -53,10 +54,9 @@ def run(cfg: DictConfig) -> float:
         split = stages.split(data, poison, known, batch_size, origin, parts.memo())
         measured = parts.measured(poison, found)
         unlearning = Unlearning(*defence, split, cell.traced(found), measured, cell.seed)
-        module = parts.make_victim(recipe=parts.recipe, data=data)
         loader = stages.training(data, poison, batch_size, cell.seed)
-        brought = {"path": cell.settings["victim"], "tell": attempt.epoch}
-        with parts.training(module, cell.victim(found), loader.count, **brought) as training:
+        how = {"brought": bool(cell.settings["victim"]), "tell": attempt.epoch}
+        with parts.training(module, cell.victim(found), loader.count, **how) as training:
             callbacks = [*training.callbacks, unlearning]
             fit = (parts.make_trainer, module, loader, callbacks, training.steps)
             stages.fit(*fit, cell.seed)
