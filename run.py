@@ -12,7 +12,7 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from hydra_plugins.antidote_plugins import at_home, quoted
+from hydra_plugins.antidote_plugins import at_home, quoted, readable
 
 for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
     os.environ.setdefault(name, "true")
@@ -33,5 +33,5 @@ def main(cfg: DictConfig) -> float | None:
 logging.raiseExceptions = False
 
 if __name__ == "__main__":
-    sys.argv[1:] = [quoted(at_home(argument)) for argument in sys.argv[1:]]
+    sys.argv[1:] = [readable(quoted(at_home(argument))) for argument in sys.argv[1:]]
     main()

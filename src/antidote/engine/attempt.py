@@ -220,9 +220,10 @@ def tidy(records: Records, id: str) -> None:
         return
     told = mark.get("mlflow")
     if told:
+        from antidote.engine.database import setting_of
         from antidote.engine.mlflow import Mlflow
 
-        if Mlflow(told["uri"], told["experiment"], None).killed(told["attempt"]):
+        if Mlflow(setting_of(told["uri"]), told["experiment"], None).killed(told["attempt"]):
             records.unsent(id)
     records.unmark(id)
 
