@@ -31,6 +31,7 @@ OWN = (  # what a run leaves in its folder; an earlier one's goes first
     "config.yaml",
     "poison.npz",
     "traced.npz",
+    "traced.txt",
     "samples.npz",
     "victim.safetensors",
     "unlearned.safetensors",

@@ -66,7 +66,12 @@ def discover(
 
 
 def unmet(method: Method, poison: Poison, known: Tensor) -> str:
-    """What the method assumes of the known poison and does not find; nothing of it reaches it."""
+    """What the method assumes of the known poison and does not find; nothing of it reaches it.
+
+    Of data that came poisoned nobody here knows the true labels.
+    """
+    if not len(poison.indices):
+        return ""
     labels_true = poison.train.y[known] == poison.truth[known]
     if not (method.assumes_wrong_labels and len(known) and bool(labels_true.all())):
         return ""
