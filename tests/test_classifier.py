@@ -118,7 +118,7 @@ def test_a_net_with_other_classes_is_refused(tiny, stored):
 
 def test_a_file_that_holds_no_weights_is_refused(tiny, tmp_path):
     (tmp_path / "victim.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(BadInput, match="is not a safetensors file"):
+    with pytest.raises(BadInput, match="is neither a safetensors file nor"):
         classifier(tiny).restore(tmp_path / "victim.safetensors")
 
 

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from antidote.core import BadInput
 from antidote.engine import database
-from antidote.engine.database import address, fault, file_of, prepare
+from antidote.engine.database import address, client_of, fault, file_of, prepare, setting_of
 from antidote.engine.disk import Lock
 
 
@@ -124,23 +124,30 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
             prepare(place / "mlflow.db")
 
 
-@pytest.mark.parametrize("name", ["with space", "h#sh", "50%", "ünï", "a&b=c;d", "$HOME"])
+@pytest.mark.parametrize(
+    "name", ["with space", "h#sh", "50%", "ünï", "a&b=c;d", "$HOME", "what?", "a%20b", "%3F?"]
+)
 def test_a_folder_of_most_names_can_hold_it(tmp_path, sound, name):
     path = tmp_path / name / "mlflow.db"
     path.parent.mkdir()
     path.write_bytes(sound)
     prepare(path)
-    MlflowClient(address(path)).create_experiment("here")
+    client_of(path).create_experiment("here")
     with closing(sqlite3.connect(path)) as connection:
         assert ("here",) in set(connection.execute("select name from experiments"))
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
-@pytest.mark.parametrize("name", ["what?", "a%20b"])
-def test_a_name_that_an_address_cannot_hold_is_refused_before_anything_is_made(tmp_path, name):
+def test_a_name_that_an_address_cannot_hold_is_refused_before_anything_is_made(tmp_path):
     with pytest.raises(BadInput, match="cannot be a database's address"):
-        prepare(tmp_path / name / "mlflow.db")
+        prepare(tmp_path / "a?\udcff" / "mlflow.db")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["/x/mlflow.db", "/what?/a%20b/mlflow.db", "/50%/mlflow.db"])
+def test_an_address_leads_back_to_the_setting(name):
+    assert file_of(setting_of(address(Path(name)))) == Path(name)
+    assert setting_of("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
 
 
 def test_home_is_spelled_out_and_a_server_is_no_file():

@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -219,8 +220,6 @@ def overrides(root, file):
 
 
 def known(left):
-    import numpy as np
-
     return np.load(left.folder / "poison.npz")["known"].tolist()
 
 
@@ -242,6 +241,22 @@ def test_listed_files_are_the_known_part_and_the_list_is_part_of_the_identity(
     assert known(other) == [23, 24]
     assert other["id"] != left["id"]
     assert other["settings"]["discovery"]["file"] != left["settings"]["discovery"]["file"]
+
+
+def test_of_what_somebody_brings_nobody_claims_to_know_the_truth(run, pictures, tmp_path, caplog):
+    (tmp_path / "s.txt").write_text("dark/03.png\ndark/04.png\n")
+    chosen = [*overrides(pictures, tmp_path / "s.txt"), "tracing=spectral"]
+    left = run(*chosen, "unlearning=xlf_ptn", small=[])
+    assert left["unmet"] == ""
+    assert "bear their true" not in caplog.text
+    assert left["tracing/rows"] > 0
+    assert left["tracing/precision"] is None
+    lines = (left.folder / "traced.txt").read_text().splitlines()
+    assert len(lines) == left["tracing/rows"]
+    assert all(line.startswith("train/") for line in lines)
+    again = run(*overrides(pictures, left.folder / "traced.txt"), small=[])
+    with np.load(left.folder / "traced.npz") as traced:
+        assert known(again) == sorted(traced["rows"])
 
 
 def test_rows_can_be_listed_for_any_data(run, small, tmp_path):

@@ -15,6 +15,9 @@ from antidote.core.checks import there
 from antidote.core.precision import no_tf32
 from antidote.progress import Work, titled
 
+# of Lightning's precisions
+HALVES = ("16-true", "bf16-true", "transformer-engine", "transformer-engine-float16")
+
 
 def trainer(accelerator: str, precision: str, **options: Any) -> L.Trainer:
     """A Trainer; precision "auto" is bf16-mixed if the hardware computes in bf16, else 32-true."""
@@ -23,6 +26,12 @@ def trainer(accelerator: str, precision: str, **options: Any) -> L.Trainer:
     require(
         devices == 1,
         f"trainer.devices={devices}: a run uses one device; run several jobs with -m instead",
+    )
+    require(
+        str(precision) not in HALVES,
+        f"trainer.precision={precision} keeps the weights themselves in half precision, in which "
+        "what unlearning measures and edits is lost; trainer.precision=bf16-mixed or 16-mixed "
+        "computes in half precision with whole weights",
     )
     if precision == "auto":
         precision = "bf16-mixed" if has_bf16(accelerator) else "32-true"

@@ -42,7 +42,7 @@ def image_folder(
     test/ that train/ does not have.
     """
     wanted = canvas(size, channels, fit, ground)
-    root = Path(folder) if folder else None
+    root = None if folder is None else Path(str(folder))  # a folder called 1 is read as a number
     if root is None or not (root / "train").is_dir():
         raise BadInput(
             f"dataset.folder={folder} has no train/ folder with a folder of images for each class "

@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from antidote.door.place import CONF, begin, enter
-from hydra_plugins.antidote_plugins import at_home, quoted
+from hydra_plugins.antidote_plugins import at_home, quoted, readable
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -33,7 +33,7 @@ def ready() -> None:
     enter()
     # what cannot be printed, as after `| head -1`, is no trouble of the run's
     logging.raiseExceptions = False
-    sys.argv[1:] = [quoted(at_home(argument)) for argument in sys.argv[1:]]
+    sys.argv[1:] = [readable(quoted(at_home(argument))) for argument in sys.argv[1:]]
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ OWN = (  # what a run leaves in its folder; an earlier one's goes first
     "config.yaml",
     "poison.npz",
     "traced.npz",
+    "traced.txt",
     "samples.npz",
     "victim.safetensors",
     "unlearned.safetensors",
@@ -216,9 +217,10 @@ def tidy(records: Records, id: str) -> None:
         return
     told = mark.get("mlflow")
     if told:
+        from antidote.engine.database import setting_of
         from antidote.engine.mlflow import Mlflow
 
-        if Mlflow(told["uri"], told["experiment"], None).killed(told["attempt"]):
+        if Mlflow(setting_of(told["uri"]), told["experiment"], None).killed(told["attempt"]):
             records.unsent(id)
     records.unmark(id)
 

@@ -25,6 +25,7 @@ from antidote.core.checks import BadInput, one_of, require, there
 from antidote.core.data import fingerprint
 from antidote.engine.code import code, targets
 from antidote.engine.disk import digest_of
+from antidote.engine.paths import at_home, by_bytes
 
 Settings = dict[str, Any]
 GROUPS = ("dataset", "model", "recipe", "poison", "discovery", "tracing", "unlearning")
@@ -56,7 +57,7 @@ def resolved(cfg: DictConfig) -> tuple[Settings, Settings]:
     assert isinstance(raw, dict)
     assert isinstance(settings, dict)
     kept = {key: placeless(raw[key], settings[key]) for key in ACTING}
-    return settings, neutral(kept)  # type: ignore[return-value]
+    return at_home(settings), neutral(kept)
 
 
 def placeless(raw: Any, settings: Any) -> Any:
@@ -71,14 +72,6 @@ def placeless(raw: Any, settings: Any) -> Any:
             for key, value in settings.items()
         }
     return raw if isinstance(raw, str) and PLACED.search(raw) else settings
-
-
-def by_bytes(name: Any) -> Any:
-    """A file's name and digest; a name as it is if there is no such file."""
-    path = Path(name).expanduser() if isinstance(name, str) else Path()
-    if not path.is_file():
-        return name
-    return f"{path.name} {digest_of(path)[:16]}"
 
 
 def neutral(settings: Any) -> Any:
@@ -247,7 +240,7 @@ class Cell:
             require(
                 path.is_file(),
                 f"{key}={name} is not a file; "
-                "give a .safetensors file or leave victim=null to train one",
+                "give one of weights or leave victim=null to train one",
             )
             self.digests[key] = digest_of(path)
         return self.digests[key]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from mlflow import MlflowClient
 from sqlalchemy.engine import make_url
@@ -17,14 +19,31 @@ _prepared: set[Path] = set()
 
 
 def address(path: Path) -> str:
-    """The file as MLflow is told of it, where that leads to this very file."""
-    told = SQLITE + str(path)
+    """The file as MLflow is told of it; ? and %20, which mean something there, are quoted."""
+    plain, quoted = SQLITE + str(path), SQLITE + quote(os.fsencode(path))
+    told = plain if make_url(plain).database == str(path) else quoted
     require(
         make_url(told).database == str(path),
-        f"{path} cannot be a database's address, in which ? and %20 mean something; choose another "
+        f"{path} cannot be a database's address, which is of Unicode letters; choose another "
         "output, another logger.tracking_uri, or logger=none",
     )
     return told
+
+
+def client_of(path: Path) -> MlflowClient:
+    """MLflow's own; the folder that it makes by a quoted name is taken away again."""
+    told = address(path)
+    client, stray = MlflowClient(told), Path(told.removeprefix(SQLITE)).parent
+    with suppress(OSError):  # where it is not empty it is somebody's
+        while not path.is_relative_to(stray):
+            stray.rmdir()
+            stray = stray.parent
+    return client
+
+
+def setting_of(uri: str) -> str:
+    """The setting that leads to an address."""
+    return SQLITE + str(make_url(uri).database) if uri.startswith(SQLITE) else uri
 
 
 def file_of(uri: str) -> Path | None:
@@ -63,7 +82,7 @@ def create(path: Path) -> None:
     half = path.with_name(f"{path.name}.half")
     for name in (half, *(half.with_name(f"{half.name}{end}") for end in ("-journal", "-wal"))):
         name.unlink(missing_ok=True)
-    client = MlflowClient(address(half))
+    client = client_of(half)
     client.search_experiments(max_results=1)  # creates and migrates
     client._tracking_client.store.engine.dispose()
     half.replace(path)

@@ -49,6 +49,12 @@ def traced(path: Path, split: Split, found: Traced) -> Path:
     return arrays(path, {"rows": found.rows, "candidates": kept, "scores": found.scores})
 
 
+def named(path: Path, data: Data, rows: Tensor) -> Path:
+    """A list as discovery=files takes it: names of training rows, or their numbers."""
+    known = dict(enumerate(data.names))
+    return write(path, "".join(f"{known.get(row, row)}\n" for row in rows.tolist()))
+
+
 def samples(path: Path, data: Data, poison: Poison, nets: Sequence[nn.Module]) -> Path:
     """npz of a few images of each kind, from which pictures are drawn later.
 

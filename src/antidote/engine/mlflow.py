@@ -16,7 +16,7 @@ from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 
 from antidote.core.checks import BadInput, require
-from antidote.engine.database import address, file_of, prepare
+from antidote.engine.database import address, client_of, file_of, prepare
 from antidote.engine.labels import flat
 from antidote.engine.server import silent
 from antidote.engine.tracking import Tracker
@@ -78,9 +78,10 @@ class Mlflow(Tracker):
 
         Then another process takes itself for the last one, and removes what is not written yet.
         """
-        if self.file is not None:
-            prepare(self.file)
-        return MlflowClient(self.uri)
+        if self.file is None:
+            return MlflowClient(self.uri)
+        prepare(self.file)
+        return client_of(self.file)
 
     def prepare(self) -> None:
         if self.file is not None:

@@ -64,6 +64,13 @@ class Parts:
     def memo(self) -> Remembered:
         return Remembered(self.store, self.net, scale=self.scale)
 
+    def victim(self, data: Data) -> Classifier:
+        """Untrained, or with weights from a file."""
+        module, path = self.make_victim(recipe=self.recipe, data=data), self.cell.settings["victim"]
+        if path:
+            module.restore(Path(path).expanduser())
+        return module
+
     def training(self, module: Classifier, key: str, samples: int, **how: Any) -> Training:
         steps, scale = self.recipe.total_steps(samples), self.scale
         return Training(module, self.store, fingerprint(key, self.where), steps, scale=scale, **how)

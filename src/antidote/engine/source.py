@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from antidote.core import Data
+from antidote.core import Data, require
 from antidote.core.data import described, digest, fingerprint
 from antidote.engine.cell import Cell
 from antidote.engine.code import code, installed, paths_of, targets
@@ -53,12 +53,31 @@ def load(cell: Cell, store: Store, device: torch.device) -> tuple[Data, str]:
     if found is None or (found, device) not in _last:
         with reads() as paths:
             data: Data = cell.build("dataset")
+        check(data)
         if found is None:
             found = fingerprint_of(data)
             keep(cell, store, found, paths)
         _last.clear()
         _last[found, device] = data.to(device)
     return _last[found, device], found
+
+
+def check(data: Data) -> None:
+    """Raises `BadInput` for labels that no classifier can be trained or measured on."""
+    K = data.num_classes
+    for kind, y in (("training", data.train.y), ("test", data.test.y)):
+        low, high = int(y.min()), int(y.max())
+        require(
+            0 <= low <= high < K,
+            f"the {kind} labels go from {low} to {high}, but the data set has {K} classes, which "
+            "count from 0",
+        )
+    here = data.train.y.unique()
+    require(
+        len(here) > 1,
+        f"all {len(data.train)} training samples are of one class, {data.classes[int(here[0])]}; "
+        "there must be two to tell apart: add one, or raise dataset.limit",
+    )
 
 
 def fingerprint_of(data: Data) -> str:

@@ -5,6 +5,7 @@ It knows neither settings nor store, and writes nothing.
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from antidote.core import (
+    BadInput,
     Data,
     Loader,
     Memo,
@@ -64,7 +66,12 @@ def discover(
 
 
 def unmet(method: Method, poison: Poison, known: Tensor) -> str:
-    """What the method assumes of the known poison and does not find; nothing of it reaches it."""
+    """What the method assumes of the known poison and does not find; nothing of it reaches it.
+
+    Of data that came poisoned nobody here knows the true labels.
+    """
+    if not len(poison.indices):
+        return ""
     labels_true = poison.train.y[known] == poison.truth[known]
     if not (method.assumes_wrong_labels and len(known) and bool(labels_true.all())):
         return ""
@@ -163,12 +170,32 @@ def fit(
 
     What a net draws while it is fitted (dropout) has a seed of its own.
     """
+    check_lone(victim, loader, steps)
     epochs = math.ceil(steps / len(loader))
     trainer = make_trainer(max_steps=steps, max_epochs=epochs, callbacks=callbacks, logger=False)
     with torch.random.fork_rng():
         torch.manual_seed(derive(seed, "fit draws"))
         trainer.fit(victim, loader)
     return trainer
+
+
+def check_lone(victim: Any, loader: Loader, steps: int) -> None:
+    """Raises `BadInput` where a net cannot be trained on one sample at a time, and has to be.
+
+    A last batch of one is none: it is joined to the one before.
+    """
+    if not steps or min(loader.batch_size, loader.count) > 1:
+        return
+    x, _ = next(iter(loader.with_(rows=loader.rows[:1])))
+    try:
+        with torch.random.fork_rng(), torch.no_grad():
+            copy.deepcopy(victim.net).train()(x.to(next(victim.net.parameters()).device))
+    except ValueError as error:
+        raise BadInput(
+            f"recipe.batch_size={loader.batch_size} of {loader.count} training samples is a batch "
+            f"of one, which {type(victim.net).__name__} cannot be trained on ({error}); "
+            "give at least 2"
+        ) from error
 
 
 def measure(net: nn.Module, probes: Mapping[str, Probe]) -> dict[str, float]:

@@ -112,7 +112,9 @@ class Store:
 
     def all(self, kind: str) -> Iterator[tuple[str, About]]:
         """(key, what it says about itself) of every entry."""
-        for path in self.files.glob(f"{self.root}/{kind}/*.safetensors"):
+        folder = f"{self.root}/{kind}"  # listed, since in a pattern [x] is no name
+        paths = self.files.ls(folder, detail=False) if self.files.exists(folder) else []
+        for path in sorted(p for p in paths if p.endswith(".safetensors")):
             key = path.rpartition("/")[2].removesuffix(".safetensors")
             about = self.about(kind, key)
             if about is not None:

@@ -94,7 +94,8 @@ def tracing(poison: Poison, known: Tensor, traced: Traced) -> dict[str, Any]:
         "tracing/rows": len(traced.rows),
         "tracing/recall": torch.isin(hidden, traced.rows).double().mean(),
         "tracing/recall_wrong": torch.isin(wrong, traced.rows).double().mean(),
-        "tracing/precision": found.mean(),
+        # of data that came poisoned nobody here can tell
+        "tracing/precision": found.mean() if len(poison.indices) else math.nan,
         "tracing/evidence": dict(traced.evidence),
     }
 

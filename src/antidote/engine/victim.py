@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import lightning as L
 from torch import nn
@@ -18,7 +17,9 @@ KIND = "victims"
 
 
 class Training:
-    """`module` is restored from `path` or from the store under `key`, or is still to be fitted.
+    """`module` is restored from the store under `key`, or is still to be fitted.
+
+    `brought`: it holds weights from a file already.
 
     `steps` are those left to fit, with `callbacks`, the first of which keeps the victim as soon as
     it is fitted; only then other jobs get at the entry. `seconds`: what the fit took, or had taken,
@@ -31,7 +32,7 @@ class Training:
         store: Store,
         key: str,
         steps: int,
-        path: str | None = None,
+        brought: bool = False,
         tell: Callable[[Mapping[str, float], int], None] = lambda figures, epoch: None,
         **about: str,
     ) -> None:
@@ -40,15 +41,12 @@ class Training:
         self.seconds: float | None = None
         self.epochs: list[dict[str, float]] = []
         self.callbacks: list[L.Callback] = []
-        self.module, self.path, self.tell = module, path, tell
+        self.module, self.brought, self.tell = module, brought, tell
         self.restored, self.steps, self.asked = True, 0, steps
 
     def __enter__(self) -> Training:
         """Restores the victim; one that is to be fitted is fitted by nobody else meanwhile."""
-        if self.path:
-            self.module.restore(Path(self.path).expanduser())
-            log.info("victim restored from %s", self.path)
-        elif not self.found() and not self.found_after_waiting():
+        if not self.brought and not self.found() and not self.found_after_waiting():
             self.restored, self.steps = False, self.asked
             self.callbacks = [KeepVictim(self.keep, self.tell)]
             log.info("fitting the victim: %d steps", self.steps)

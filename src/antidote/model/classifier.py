@@ -8,11 +8,10 @@ from pathlib import Path
 import lightning as L
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from antidote.core import BadInput, Data, Watch, derive
+from antidote.model.weights import weights
 from antidote.recipe import Recipe
 
 
@@ -62,32 +61,8 @@ class Classifier(L.LightningModule):
         return self.make("fresh").to(self.device)
 
     def restore(self, path: str | Path) -> None:
-        """Weights from a safetensors file of this very net; raises `BadInput` for any other."""
-        if not Path(path).is_file():
-            raise BadInput(
-                f"victim={path} is not a file; "
-                "give a .safetensors file or leave victim=null to train one"
-            )
-        try:
-            found = load_file(path)
-        except SafetensorError as error:
-            raise BadInput(f"victim={path} is not a safetensors file ({error})") from error
-        wanted = self.net.state_dict()
-        differ = [
-            n
-            for n in wanted | found
-            if n not in wanted or n not in found or wanted[n].shape != found[n].shape
-        ]
-        if differ:
-            ours, theirs = (
-                tuple(d[differ[0]].shape) if differ[0] in d else "absent" for d in (wanted, found)
-            )
-            raise BadInput(
-                f"victim={path} is of another net than {type(self.net).__name__} as configured: "
-                f"tensors that differ: {len(differ)}, first {differ[0]} ({theirs} in the file, "
-                f"{ours} here); mend model.* or dataset"
-            )
-        self.net.load_state_dict(found)
+        """Weights from a file, see `weights`; raises `BadInput` for those of another net."""
+        self.net.load_state_dict(weights(Path(path), self.net))
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         x, y = batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import yaml
 from torch import Tensor
@@ -40,6 +41,7 @@ def route(cell: Cell, attempt: Attempt) -> Record:
         len(data.test),
         data.num_classes,
     )
+    module = parts.victim(data)  # what it refuses is refused before any work
     with at("crafting the poison"):
         poison = parts.attack.poison(data, parts.surrogate(data, found))
     tell_classes(data, poison)
@@ -53,19 +55,18 @@ def route(cell: Cell, attempt: Attempt) -> Record:
     doubt = partial(doubts, classes=data.num_classes, verdict=poison.verdict)
     origin = cell.traced(found)
     unlearning = Unlearning(*defence, split, origin, measured, cell.seed, called, doubt)
-    module = parts.make_victim(recipe=parts.recipe, data=data)
     loader = stages.training(data, poison, batch_size, cell.seed)
-    brought = {"path": cell.settings["victim"], "tell": attempt.epoch}
+    how: dict[str, Any] = {"brought": bool(cell.settings["victim"]), "tell": attempt.epoch}
     key = cell.victim(found)
-    with at("victim"), parts.training(module, key, loader.count, **brought) as training:
+    with at("victim"), parts.training(module, key, loader.count, **how) as training:
         callbacks = [*training.callbacks, unlearning]
         fit = (parts.make_trainer, module, loader, callbacks, training.steps)
         stages.fit(*fit, cell.seed)
     done = unlearning.outcome
     ceiling = parts.ceiling(data, poison, found)
     made = leave(cell, data, poison, (known, unknown), split, done)
-    how = parts.recipe, parts.method.gentler
-    result = summary(data, poison, known, training, done, ceiling, *how)
+    told = parts.recipe, parts.method.gentler
+    result = summary(data, poison, known, training, done, ceiling, *told)
     result |= {"unmet": unmet, "hardware": parts.where, "scale": parts.scale}
     overspent(cell, result["compute_fraction"])
     record = attempt.finish(result, made)

@@ -19,7 +19,10 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
 from hydra.plugins.launcher import Launcher
@@ -132,12 +135,34 @@ GROUPS: dict[str, tuple[str | None, Callable[[float], dict[str, Any]]]] = {
 }
 
 
+def home(path: str) -> str:
+    """${home:...}: a path with ~ spelled out, for folders that Hydra itself makes."""
+    return str(Path(path).expanduser())
+
+
+OmegaConf.register_new_resolver("home", home, replace=True)
 HOME = re.compile(r"^([^=]+=['\"]?)~(?=/|['\"]?$)")
 
 
 def at_home(argument: str) -> str:
     """output=~/x as some shells hand it over: with the home folder spelled out."""
     return HOME.sub(lambda found: found[1] + str(Path.home()), argument)
+
+
+LONG = 2000  # letters of an argument that is a list rather than a path
+
+
+def readable(argument: str) -> str:
+    """dataset.folder=/x/pics (1) in quotes: what Hydra's grammar does not know is a text."""
+    key, equals, value = argument.partition("=")
+    if not equals or argument.startswith("-") or len(argument) > LONG:
+        return argument
+    try:
+        OverridesParser.create().parse_override(argument)
+        return argument
+    except HydraException:
+        text = QuotedString(text=value, quote=Quote.single).with_quotes()
+        return f"{key}={text}"
 
 
 NUMBER = re.compile(r"(?<=[=,])[0-9.]+(?:[eE]-?[0-9]+)?(?=,|$)")
