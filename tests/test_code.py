@@ -175,6 +175,24 @@ def test_a_package_whose_distribution_has_another_name_counts_too():
     assert found["torch"].startswith("torch ")
 
 
+def test_antidote_counts_by_its_source_where_it_is_installed_as_well(version, monkeypatch):
+    before = version(f"import antidote.recipe\n{CODE}")
+    monkeypatch.setattr("antidote.engine.modules.installed", lambda path: "stage" not in path)
+    assert version(f"import antidote.recipe\n{CODE}") == before
+    found = {}
+    follow("antidote.recipe", found)
+    assert "antidote.recipe" in found
+
+
+def test_packages_of_an_environment_elsewhere_are_no_source(version, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path / "lib/site-packages")
+
+    def of(x):
+        return version(f"import other\n{CODE}", **{"lib/site-packages/other": f"x = {x}"})
+
+    assert of(1) == of(2)
+
+
 def test_the_standard_library_and_what_does_not_exist_do_not_count(version):
     assert version(f"import json, no_such_module\n{CODE}") == version(
         f"import json, no_such_module\n{CODE}"

@@ -21,7 +21,9 @@ from antidote.door.session import logged, program, session, undisturbed
 from antidote.door.words import axes, value, words
 from antidote.engine import results as table
 from antidote.engine.cell import Cell
+from antidote.engine.code import anew
 from antidote.engine.labels import flat
+from antidote.engine.parts import quiet
 from antidote.engine.records import Record
 from antidote.sweeps.change import parsed
 from antidote.sweeps.row import Row
@@ -59,7 +61,8 @@ def job(cfg: DictConfig) -> Record | None:
     require("job" in cfg.task, "only task=run is run from Python; the other tasks print")
     hydra = HydraConfig.get()
     found: list[Record] = []
-    with logged(Path(hydra.runtime.output_dir) / f"{hydra.job.name}.log"), undisturbed():
+    log = Path(hydra.runtime.output_dir) / f"{hydra.job.name}.log"
+    with logged(log), undisturbed(), anew():  # a worker of joblib outlives a sweep
         begin()
         one.run(cfg, show=found.append)
     return found[0] if found else None
@@ -108,6 +111,7 @@ def build(
     comes as a factory.
     """
     said = words([f"{group}={value(option)}", *overrides], {})
+    quiet()
     with session() as hydra:
         one_of("group", group, hydra.config_loader.list_groups(""))
         cfg = hydra.compose_config("config", said, RunMode.RUN)

@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from antidote.core import BadInput
 from antidote.core.precision import float32
 from antidote.door.place import CONF, enter, own
+from antidote.engine.code import anew
 
 OF_A_PROGRAM = GlobalHydra, HydraConfig, JobRuntime, VersionBase
 ONE = threading.RLock()  # Hydra knows one program at a time
@@ -34,7 +35,7 @@ LINE = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"  # as Hydra's log 
 def session() -> Iterator[Any]:
     """Hydra, set up for antidote; what it refuses is a `BadInput`."""
     enter()
-    with ONE, apart(), refused(), initialize_config_dir(str(CONF), "run", version_base="1.3"):
+    with ONE, anew(), apart(), refused(), initialize_config_dir(str(CONF), "run", "1.3"):
         yield GlobalHydra.instance().hydra
 
 

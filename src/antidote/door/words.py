@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import Override, Quote, QuotedString
@@ -13,6 +14,8 @@ from antidote.core import BadInput, require
 from antidote.engine.labels import flat
 from antidote.sweeps.change import parsed
 from hydra_plugins.antidote_plugins import at_home, quoted
+
+BARE = re.compile(r"[\w./-]+", re.ASCII)
 
 
 def words(overrides: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
@@ -83,15 +86,7 @@ def axis(thing: Any) -> str:
 
 
 def text(said: str) -> str:
-    """Quoted where Hydra would read something else without quotes."""
-    return said if said in plainly(said) else QuotedString(said, Quote.single).with_quotes()
-
-
-def plainly(said: str) -> Iterator[Any]:
-    """What Hydra reads, if it reads one value."""
-    try:
-        override = parsed(f"x={said}")
-    except HydraException:
-        return
-    if not override.is_sweep_override():
-        yield override.value()
+    """Quoted, unless Hydra reads the same without quotes, wherever it stands."""
+    if BARE.fullmatch(said) and read(f"x={said}").value() == said:
+        return said
+    return QuotedString(said, Quote.single).with_quotes()

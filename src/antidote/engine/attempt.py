@@ -19,9 +19,9 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from antidote.engine.cell import GROUPS, Cell, bad_input
-from antidote.engine.code import installed
 from antidote.engine.disk import Lock, as_json, write
 from antidote.engine.labels import run_name
+from antidote.engine.modules import installed
 from antidote.engine.records import Record, Records
 from antidote.engine.tracking import Tracker
 

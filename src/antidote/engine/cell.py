@@ -181,6 +181,13 @@ class Cell:
         for group in ("discovery", "poison"):
             self.build(group)
 
+        nowhere = [name for name in targets(self.content) if name.startswith("__main__.")]
+        require(
+            not nowhere,
+            f"{', '.join(nowhere)} is defined in the program or notebook itself, so that nobody "
+            "could tell when it changes; put it into a module of its own",
+        )
+
     def build(self, group: str) -> Any:
         """The object a group describes; settings its constructor cannot take are one sentence."""
         try:

@@ -9,28 +9,22 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib.metadata
-import importlib.util
-import os
+import importlib
 import re
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from antidote.core.checks import require
 from antidote.core.data import fingerprint
+from antidote.engine.modules import distributions, module_of, source, top_of, version_of
 
+Stamp = tuple[int, int]
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-OURS = __name__.partition(".")[0]
-PYTHON = tuple({sysconfig.get_path(p) for p in ("stdlib", "platstdlib", "purelib", "platlib")})
-# of another Python's or a user's, too
-PACKAGES = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
-
-
-def installed(path: str) -> bool:
-    """Whether a file or folder is of Python or of an installed package."""
-    return path.startswith(PYTHON) or any(name in path for name in PACKAGES)
+# what was read of each module: its file, and what was imported under its name at that time
+_read: dict[str, tuple[Path, Stamp, Any]] = {}
 
 
 def code(names: Iterable[str]) -> str:
@@ -82,15 +76,53 @@ def follow(module: str, into: dict[str, str]) -> None:
         if version:
             into[module.partition(".")[0]] = version
         return
-    into[module], imports = parsed(path, module)
+    into[module], imports = parsed(path, module, stamp(path))
+    _read[module] = path, stamp(path), spec(module)
     for name in imports:
         found = module_of(name)
         if found:
             follow(found, into)
 
 
+@contextmanager
+def anew() -> Iterator[None]:
+    """For a process that goes on while files change: what is new or was changed is read anew.
+
+    Raises `BadInput` for a module that was not imported anew: what runs is not what would be read.
+    """
+    changed = {m for m, (path, before, _) in _read.items() if stamp(path) != before}
+    stale = {m for m in changed if spec(m) is not None and spec(m) is _read[m][2]}
+    require(
+        not stale,
+        f"the file of {', '.join(sorted(stale))} changed after it was imported; start Python anew, "
+        "or importlib.reload what changed",
+    )
+    importlib.invalidate_caches()
+    for cached in (code_of, module_of, top_of, source, version_of, distributions):
+        cached.cache_clear()
+    try:
+        yield
+    finally:  # much of it was imported after it was read
+        same = [(m, p, before) for m, (p, before, _) in _read.items() if stamp(p) == before]
+        _read.update({m: (path, before, spec(m)) for m, path, before in same})
+
+
+def stamp(path: Path) -> Stamp:
+    """Of a file's content, as far as can be told without reading it; (0, 0) if there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return 0, 0
+    return about.st_mtime_ns, about.st_size
+
+
+def spec(module: str) -> Any:
+    """Another object after each import; None for what is not imported."""
+    return getattr(sys.modules.get(module), "__spec__", None)
+
+
 @functools.cache
-def parsed(path: Path, module: str) -> tuple[str, tuple[str, ...]]:
+def parsed(path: Path, module: str, stamp: Stamp) -> tuple[str, tuple[str, ...]]:
     """(hash of the code without docstrings, names it imports)"""
     tree = ast.parse(path.read_bytes())
     imports = tuple(sorted(imported(tree, module, path.name == "__init__.py")))
@@ -127,67 +159,3 @@ def imported(tree: ast.Module, module: str, package: bool) -> Iterator[str]:
             base = ".".join([*(up if node.level else []), *([node.module] if node.module else [])])
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
-
-
-@functools.cache
-def module_of(name: str) -> str | None:
-    """The longest part of a dotted name that is a module; None if it starts with none."""
-    top = name.partition(".")[0]
-    if top in sys.stdlib_module_names or top_of(top) is None:
-        return None
-    if source(top) is None and not namespace(top):
-        return top  # installed, or compiled
-    parts = name.split(".")
-    longest = range(len(parts), 0, -1)
-    return next((m for m in (".".join(parts[:n]) for n in longest) if source(m)), top)
-
-
-@functools.cache
-def top_of(top: str) -> Any:
-    try:
-        return importlib.util.find_spec(top)
-    except (ImportError, ValueError):  # __main__ has none
-        return None
-
-
-def namespace(top: str) -> bool:
-    """A package without __init__ that is not an installed one."""
-    spec = top_of(top)
-    places = [str(p) for p in (spec.submodule_search_locations or [])] if spec else []
-    return bool(spec and spec.origin is None and not any(map(installed, places)))
-
-
-@functools.cache
-def source(module: str) -> Path | None:
-    """The file of a module of antidote, or of the user's own: of none that is installed."""
-    top, *rest = module.split(".")
-    spec = top_of(top)
-    if spec is None:
-        return None
-    if not rest:
-        origin = spec.origin or ""
-        own = origin.endswith(".py") and (top == OURS or not installed(origin))
-        return Path(origin) if own else None
-    for place in spec.submodule_search_locations or []:
-        if installed(place) and top != OURS:
-            continue
-        path = Path(place, *rest)
-        for file in (path / "__init__.py", path.with_suffix(".py")):
-            if file.is_file():
-                return file
-    return None
-
-
-@functools.cache
-def version_of(top: str) -> str | None:
-    """Name and version of the distribution that brings a package; None for a part of Python."""
-    try:
-        return f"{top} {importlib.metadata.version(top)}"
-    except importlib.metadata.PackageNotFoundError:
-        names = distributions().get(top, [])
-        return " ".join(f"{n} {importlib.metadata.version(n)}" for n in sorted(set(names))) or None
-
-
-@functools.cache
-def distributions() -> Any:
-    return importlib.metadata.packages_distributions()

@@ -21,7 +21,8 @@ import torch
 from antidote.core import Data, require
 from antidote.core.data import described, digest, fingerprint
 from antidote.engine.cell import Cell
-from antidote.engine.code import code, installed, paths_of, targets
+from antidote.engine.code import code, paths_of, targets
+from antidote.engine.modules import installed
 from antidote.engine.store import Store
 
 KIND = "data"
