@@ -6,7 +6,6 @@ import logging
 import math
 from pathlib import Path
 
-import yaml
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -15,9 +14,9 @@ from antidote.engine import files, source, stages
 from antidote.engine.attempt import Attempt, terminable, tried
 from antidote.engine.callback import Outcome, Unlearning
 from antidote.engine.cell import Cell
-from antidote.engine.disk import write
 from antidote.engine.parts import Parts, models_of
 from antidote.engine.summary import summary
+from antidote.report.run.note import note
 from antidote.report.run.pictures import draw
 from antidote.report.run.terminal import show_result
 
@@ -30,11 +29,11 @@ def run(cfg: DictConfig) -> float:
     In a sweep a cell that is done, with all that is asked for, is not done again.
     """
     cell, record = Cell.of(cfg), None
-    with terminable(), Attempt(cell) as attempt:
+    with terminable(), Attempt(cell, note) as attempt:
         parts = Parts(cell)
         data, found = source.load(cell, parts.store, parts.device)
         attempt.claim(cell.id(found), parts.tracker)
-        before = attempt.before()
+        before = attempt.before(lambda folder: parts.restored(data, models_of(folder)[1]))
         if before is not None:
             return before["objective"]
         attempt.start()
@@ -64,7 +63,9 @@ def run(cfg: DictConfig) -> float:
         result = summary(data, poison, known, training, done, ceiling, parts.recipe)
         result |= {"unmet": unmet}
         overspent(cell, result["compute_fraction"])
-        record = attempt.finish(result | {"hardware": parts.where, "scale": parts.scale}, made)
+        result |= {"hardware": parts.where, "scale": parts.scale}
+        healed = done.unlearned if cell.settings["save_models"] else None
+        record = attempt.finish(result, made, healed)
         if cell.sweep is None and cell.settings["pictures"]:
             attempt.attach(draw(attempt.folder))
     if record is None:
@@ -93,10 +94,9 @@ def leave(
     split: Split,
     done: Outcome,
 ) -> list[Path]:
-    """The files of a run, but for its record; pictures are drawn from them later."""
+    """What a run found; pictures are drawn from it later."""
     out = cell.folder or Path()
-    made = [write(out / "config.yaml", yaml.safe_dump(cell.settings, sort_keys=False))]
-    made.append(files.poison_ids(out / "poison.npz", poison, *rows))
+    made = [files.poison_ids(out / "poison.npz", poison, *rows)]
     if done.traced.scores.isfinite().any():
         made.append(files.traced(out / "traced.npz", split, done.traced))
     nets = (done.victim, done.unlearned)

@@ -19,9 +19,11 @@ from omegaconf.errors import OmegaConfBaseException
 from antidote.core import BadInput
 from antidote.engine.attempt import STOPPED, Terminated, terminable, tried
 from antidote.engine.cell import bad_input, command
-from antidote.report.run.terminal import show_sweep
+from antidote.report.run.note import begun_note, sweep_note
+from antidote.report.run.terminal import address, show_sweep
 from antidote.report.terminal import tell
 from antidote.sweep.grid import as_written, cells
+from antidote.sweep.parent import Parent, tidy
 from antidote.sweep.row import Row
 from antidote.sweep.run import Sweep, exclusive
 
@@ -39,16 +41,42 @@ def sweep(config: DictConfig, make_launcher: Callable[[], Launcher]) -> None:
             return once(config)
         found = cells()
         running = Sweep(place(config), found, launch(config, make_launcher))
+        running.skip()
+        parent = begun(running, config)
     except (BadInput, OmegaConfBaseException) as error:
         raise SystemExit(f"error: {' '.join(str(bad_input(error) or error).split())}") from None
-    status = carried_out(running)
+    status, page = carried_out(running), None
     leave(running)
-    show_sweep([row.told() for row in running.rows], Path(running.folder))
+    rows = [row.told() for row in running.rows]
+    show_sweep(rows, Path(running.folder))
     if status in STOPPED.values():
         tell("stopped; type the same command again to go on")
-    elif running.launched and report(running, config) is None:
-        status = 1
+    elif running.launched:
+        page = report(running, config)
+        status = status if page else 1
+    tried(lambda: ended(parent, status, sweep_note(rows, typed(config)), page))
     sys.exit(status)
+
+
+def begun(running: Sweep, config: DictConfig) -> Parent:
+    """The jobs' parent in MLflow, if there is anything to do."""
+    parent, todo = Parent(running.folder, running.output), [row.cell for row in running.todo()]
+    tidy(running.output)
+    done = len(running.rows) - len(todo)
+    log.info("%d jobs: %d done before, %d to do", len(running.rows), done, len(todo))
+    if todo:
+        about = {"command": typed(config), "done_before": str(done)}
+        cells = [row.cell for row in running.rows]
+        parent.start(cells, todo, begun_note(len(cells), done, typed(config)), **about)
+    return parent
+
+
+def ended(parent: Parent, status: int, note: str, page: Path | None) -> None:
+    whole = Path(parent.folder) / "multirun.yaml"
+    parent.finish(status, note, [whole, *([] if page is None else [page.parent])])
+    where = parent.tracker.where()
+    if where:
+        tell(f"MLflow  {address(where)}")
 
 
 def once(config: DictConfig) -> None:
@@ -86,9 +114,6 @@ def launch(config: DictConfig, make_launcher: Callable[[], Launcher]) -> Any:
 
 def carried_out(running: Sweep) -> int:
     """Exit status."""
-    running.skip()
-    todo = len(running.todo())
-    log.info("%d jobs: %d done before, %d to do", len(running.rows), len(running.rows) - todo, todo)
     try:
         with terminable():
             running.run()
@@ -111,8 +136,11 @@ def report(running: Sweep, config: DictConfig) -> Path | None:
     from antidote.report.benchmark.report import close
 
     wanted = {row.cell.config_hash: row.cell.command for row in running.rows}
-    typed = command(["-m", *as_written(config.hydra.overrides.task)])
-    return close(results(running.records.folder.parent), wanted, Path(running.folder), typed)
+    return close(results(running.output), wanted, Path(running.folder), typed(config))
+
+
+def typed(config: DictConfig) -> str:
+    return command(["-m", *as_written(config.hydra.overrides.task)])
 
 
 def pictures(row: Row) -> None:
