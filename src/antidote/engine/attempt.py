@@ -147,7 +147,8 @@ class Attempt:
         }
         told |= {"mlflow.parentRunId": parent["run_id"]} if parent else {}
         chosen = {f"choice.{k}": v for k, v in choices.items() if not k.startswith("hydra/")}
-        config = write(self.folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+        config = self.folder / "config.yaml"
+        tried(lambda: write(config, yaml.safe_dump(settings, sort_keys=False)))
         self.tracker.start(name, settings | chosen, told, [config])
 
     def about(self) -> Record:
@@ -173,12 +174,18 @@ class Attempt:
     ) -> Record:
         """The record comes first, then what may fail; `net` is to be kept in MLflow, too."""
         record = {**self.about(), **result, "status": "ok", "error": None}
-        self.records.write(record)
-        self.done, shown = record, self.folder / "result.json"
-        tried(lambda: write(shown, as_json(record, indent=1)))
-        files = [*made, shown, *self.logs()]
+        self.keep(record)
+        files = [*made, self.folder / "result.json", *self.logs()]
         tried(lambda: self.tracker.finish(record, files, self.note(record), net))
+        if record["mlflow"] and self.tracker.where() is None:  # gone meanwhile: to be sent again
+            record["mlflow"] = None
+            tried(lambda: self.keep(record))
         return record
+
+    def keep(self, record: Record) -> None:
+        self.records.write(record)
+        self.done = record
+        tried(lambda: write(self.folder / "result.json", as_json(record, indent=1)))
 
     def logs(self) -> list[Path]:
         return [self.cell.log] if self.cell.log else []

@@ -48,7 +48,7 @@ def run_name(
     In a sweep over `axes`, keys of overrides, what they set comes first.
     """
     parts = name_parts(settings, choices)
-    ahead = {PART.get(axis, axis): axis for axis in axes}
+    ahead = {PART.get(axis, axis): axis for axis in map(key_of, axes)}
     first = [parts.pop(p) if p in parts else told(a, settings, choices) for p, a in ahead.items()]
     rest = [given] if given else [*parts.values()]
     return " | ".join(" ".join(side) for side in (first, rest) if side)
@@ -70,17 +70,21 @@ def told(key: str, settings: Mapping[str, Any], choices: Mapping[str, str]) -> s
     """What an override of that key has set: "resnet18", "budget 4pct", "rho 0.1"."""
     if key in choices:
         return choices[key] if key == "model" else f"{key} {choices[key]}"
-    return f"{key.rpartition('.')[2]} {short(flat(settings).get(key))}"
+    value: Any = settings
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    said = "null" if value is None else str(value)
+    return f"{name} {said if len(said) <= LONG else f'{said[: LONG - 1]}…'}"
 
 
 def tags(
     settings: Mapping[str, Any], choices: Mapping[str, str], overrides: Sequence[str]
 ) -> dict[str, str]:
     """A cell by the values that acted: "5 %" however it was set, "xlf_ptn, rho 0.1"."""
-    share, values, typed = rate(settings), flat(settings), list(map(key_of, overrides))
+    share, typed = rate(settings), dict.fromkeys(map(key_of, overrides))
 
     def option(group: str) -> str:
-        own = [k for k in typed if k.startswith(f"{group}.") and k in values and k not in PART]
+        own = [k for k in typed if k.startswith(f"{group}.") and k not in PART]
         return ", ".join([choices.get(group, "none"), *(told(k, settings, choices) for k in own)])
 
     return {
@@ -98,11 +102,6 @@ def tags(
 def key_of(override: str) -> str:
     """ "unlearning.rho" of "+unlearning.rho=0.1"."""
     return override.partition("=")[0].lstrip("+~")
-
-
-def short(value: Any) -> str:
-    said = str(value)
-    return said if len(said) <= LONG else f"{said[: LONG - 1]}…"
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -99,6 +99,12 @@ class Mlflow(Tracker):
             )
         return not why
 
+    def answers(self) -> bool:
+        """Whether MLflow is still there; if not, nothing more is written."""
+        if not self.reachable():
+            self.run_id = None
+        return self.run_id is not None
+
     def give_up(self) -> None:
         """Nothing more is written; a run that lacks something does not look as if it went on."""
         run_id, self.run_id = self.run_id, None
@@ -122,41 +128,28 @@ class Mlflow(Tracker):
         self.run_id = run.info.run_id
         params = [Param(clean(k), text(v)) for k, v in sent.parameters(settings).items()]
         for start in range(0, len(params), 100):
-            self.batch(params=params[start : start + 100])
+            self.client.log_batch(self.run_id, params=params[start : start + 100])
         self.files(self.run_id, files)
 
     @sinks
     def series(self, rows: Sequence[Mapping[str, Any]], first: int = 0) -> None:
-        self.rows(rows, first)
-
-    def rows(self, rows: Sequence[Mapping[str, Any]], first: int = 0) -> None:
-        """One row of numbers per step, in one transaction; what is no finite number is left out.
-
-        MLflow would store an infinity as 1.8e308.
-        """
-        now = int(1000 * time.time())
-        found = [
-            Metric(clean(k), float(v), now, first + i)
-            for i, row in enumerate(rows)
-            for k, v in row.items()
-            if isinstance(v, int | float) and math.isfinite(v)
-        ]
-        for start in range(0, len(found), 1000):
-            self.batch(metrics=found[start : start + 1000])
+        self.batch(metrics(rows, first))
 
     @sinks
     def finish(
         self, record: Mapping[str, Any], files: Iterable[Path], note: str, net: nn.Module | None
     ) -> None:
-        self.rows([sent.numbers(record)])
-        self.rows(sent.steps(record))
+        if not self.answers():
+            return
         tables = {f"{name}.json": table for name, table in sent.tables(record).items()}
         for name, table in tables.items():
             self.client.log_text(self.run_id or "", as_table(table), name)
         if net is not None:
             self.model(net)
         known = [{"path": name, "type": "table"} for name in tables]  # what MLflow shows as one
-        self.end("FINISHED", note, files, {"mlflow.loggedArtifacts": json.dumps(known)})
+        tags = {"mlflow.loggedArtifacts": json.dumps(known)}
+        figures = metrics([sent.numbers(record)]) + metrics(sent.steps(record))
+        self.end("FINISHED", note, files, tags, figures)
 
     @sinks
     def fail(self, sentence: str, files: Iterable[Path], note: str) -> None:
@@ -169,15 +162,14 @@ class Mlflow(Tracker):
         note: str,
         files: Iterable[Path],
         tags: Mapping[str, str] | None = None,
+        figures: Sequence[Metric] = (),
     ) -> None:
         """`note`, in Markdown, is what MLflow shows first of a run."""
-        if not self.reachable():
-            self.run_id = None
-            return
-        told = {**(tags or {}), NOTE: text(note)[:LONGEST]}
-        self.batch(tags=[RunTag(k, v) for k, v in told.items()])
-        self.files(self.run_id or "", files)
-        self.client.set_terminated(self.run_id or "", status)
+        if self.answers():
+            told = {**(tags or {}), NOTE: text(note)[:LONGEST]}
+            self.batch(figures, [RunTag(k, v) for k, v in told.items()])
+            self.files(self.run_id or "", files)
+            self.client.set_terminated(self.run_id or "", status)
 
     def model(self, net: nn.Module) -> None:
         """Loaded by runs:/<run_id>/unlearned; a net that cannot be pickled is passed over."""
@@ -224,8 +216,11 @@ class Mlflow(Tracker):
             elif path.exists():
                 self.client.log_artifact(run_id, str(path))
 
-    def batch(self, **what: Any) -> None:
-        self.client.log_batch(self.run_id or "", **what)
+    def batch(self, figures: Sequence[Metric], tags: Sequence[RunTag] = ()) -> None:
+        """In one transaction, which is what costs, as long as there are no more than 900."""
+        for start in range(0, max(1, len(figures)), 900):
+            some = figures[start : start + 900]
+            self.client.log_batch(self.run_id or "", metrics=some, tags=() if start else tags)
 
     def holds(self, told: Mapping[str, Any] | None) -> bool:
         return (
@@ -240,6 +235,20 @@ class Mlflow(Tracker):
             return None
         address = f"#/experiments/{self.experiment_id}/runs/{self.run_id}"
         return self.place() | {"run_id": self.run_id, "address": address}
+
+
+def metrics(rows: Sequence[Mapping[str, Any]], first: int = 0) -> list[Metric]:
+    """One row of numbers per step; what is no finite number is left out.
+
+    MLflow would store an infinity as 1.8e308.
+    """
+    now = int(1000 * time.time())
+    return [
+        Metric(clean(k), float(v), now, first + i)
+        for i, row in enumerate(rows)
+        for k, v in row.items()
+        if isinstance(v, int | float) and math.isfinite(v)
+    ]
 
 
 def clean(name: str) -> str:

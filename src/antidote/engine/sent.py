@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from antidote.engine.labels import flat
+from antidote.engine.labels import flat, tracer
 from antidote.metrics.table import table
 
 Table = dict[str, list[Any]]
@@ -25,6 +25,8 @@ def numbers(record: Mapping[str, Any]) -> dict[str, Any]:
     first = {name: record.get(name) for name in HEADLINE} | {"seconds": spent(record)}
     again = {f"{SECTION}/{name}": value for name, value in first.items()}
     own = {k: v for k, v in record.items() if k in table() and k not in first}
+    if tracer(record) is None:
+        own = {k: v for k, v in own.items() if not k.startswith("tracing/")}
     groups = (*STATES, "seconds", "search", "chosen", "tracing/evidence")
     found = {name: record.get(name) or {} for name in groups}
     return first | own | again | {k: v for name in groups for k, v in section(name, found[name])}
@@ -55,7 +57,7 @@ def tables(record: Mapping[str, Any]) -> dict[str, Table]:
     """Columns by name: accuracies of the classes, and what became of an attack's targets."""
     found: dict[str, dict[int, dict[str, Any]]] = {}
     for state, word in STATES.items():
-        for key, value in (record[state] or {}).items():
+        for key, value in (record.get(state) or {}).items():
             one = ONE_OF_MANY.fullmatch(key)
             if one is not None:
                 probe, measure, k = one.groups()

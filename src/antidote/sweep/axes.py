@@ -8,8 +8,8 @@ from collections.abc import Sequence
 def axes(jobs: Sequence[Sequence[str]]) -> dict[str, list[str]]:
     """{key: its values} of the overrides that are not the same in all jobs, in their order."""
     typed = [dict(map(parted, job)) for job in jobs]
-    found = {key: list(dict.fromkeys(t.get(key, "") for t in typed)) for t in typed for key in t}
-    return {key: values for key, values in found.items() if len(values) > 1}
+    found = {key: dict.fromkeys(t.get(key) for t in typed) for t in typed for key in t}
+    return {key: [v or "" for v in values] for key, values in found.items() if len(values) > 1}
 
 
 def parted(override: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from antidote.core import BadInput
 from antidote.engine import parent
 from antidote.engine.attempt import commit
 from antidote.engine.cell import Cell
@@ -32,21 +33,28 @@ class Parent:
         trackers = (cell.build("logger") for cell in todo)
         self.tracker = next((t for t in trackers if t.place() is not None), self.tracker)
         if (place := self.tracker.place()) is not None:
-            self.lock.acquire()
-            self.marks.mark(self.id, sweep=self.folder, mlflow={**place, "attempt": self.id})
             about |= {"sweep": self.folder, "commit": commit(), "attempt": self.id}
             spans = {f"grid.{key}": ", ".join(values) for key, values in grid.items()}
-            name = self.tracker.name or named(cells, grid)
-            self.tracker.start(name, {}, {**spans, **about, "mlflow.note.content": note})
+            told = {**spans, **about, "mlflow.note.content": note}
+            self.lock.acquire()
+            self.marks.mark(self.id, sweep=self.folder, mlflow={**place, "attempt": self.id})
+            try:
+                self.tracker.start(self.tracker.name or named(cells, grid), {}, told)
+            except BadInput:
+                self.forget()
+                raise
+            if self.tracker.where() is None:
+                self.forget()
         parent.tell(self.folder, self.tracker.where(), list(grid))
 
     def finish(self, status: int, note: str, files: Iterable[Path]) -> None:
         """With the sweep's exit status. If MLflow is gone by now, it is left to `tidy`."""
-        begun = self.tracker.where() is not None
-        self.tracker.end("FAILED" if status else "FINISHED", note, files)
-        if self.tracker.where() is not None or not begun:
-            self.marks.unmark(self.id)
-        gone(self.lock)
+        if self.tracker.where() is not None:
+            self.tracker.end("FAILED" if status else "FINISHED", note, files)
+            self.forget() if self.tracker.where() is not None else self.lock.release()
+
+    def forget(self) -> None:
+        forget(self.marks, self.id, self.lock)
 
 
 def named(cells: Sequence[Cell], grid: Iterable[str]) -> str:
@@ -68,16 +76,18 @@ def tidy(output: Path) -> None:
         told, lock = mark["mlflow"], found.lock(id)
         if told["uri"] in silent or not lock.free():
             continue
+        lock.acquire()
         from antidote.engine.mlflow import Mlflow  # takes a second
 
         if Mlflow(told["uri"], told["experiment"], None).killed(told["attempt"]) is None:
             silent.add(told["uri"])
+            lock.release()
         else:
-            found.unmark(id)
-            gone(lock)
+            forget(found, id, lock)
 
 
-def gone(lock: Lock) -> None:
+def forget(marks: Marks, id: str, lock: Lock) -> None:
     """Of a sweep there is only one, so that nobody will ask for its lock again."""
+    marks.unmark(id)
     lock.release()
     Path(lock.lock.lock_file).unlink(missing_ok=True)
