@@ -61,8 +61,8 @@ PARTS = {
     "files": [
         "antidote.engine.records:Records.write",
         "antidote.engine.records:Records.read",
-        "antidote.engine.records:Records.mark",
-        "antidote.engine.records:Records.unmark",
+        "antidote.engine.records:Marks.mark",
+        "antidote.engine.records:Marks.unmark",
         "antidote.engine.disk:Lock.acquire",
         "antidote.engine.disk:Lock.release",
         "antidote.engine.store:Store.read",

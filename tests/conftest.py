@@ -93,6 +93,16 @@ def run(launch, tmp_path, monkeypatch):
     return partial(launch, tmp_path)
 
 
+@pytest.fixture(scope="session")
+def database(tmp_path_factory):
+    """MLflow's, whole and without runs, to be copied: making one takes seconds."""
+    from antidote.engine.mlflow import Mlflow
+
+    place = tmp_path_factory.mktemp("database")
+    Mlflow(f"sqlite:///{place}/mlflow.db", "antidote", f"{place}/artifacts").prepare()
+    return place / "mlflow.db"
+
+
 @pytest.fixture
 def tiny():
     """60 + 24 random colour images of 12x12 pixels, 4 classes in turn; not augmented."""

@@ -12,7 +12,6 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from antidote.engine.disk import Lock, write
-from antidote.engine.mlflow import Mlflow
 from antidote.engine.records import Records
 from antidote.model.classifier import Classifier
 
@@ -43,7 +42,7 @@ def replaced(name: str, by=kill) -> None:
 MOMENTS = {
     "while the database is made": lambda: at_statement(60),
     "when it is marked": lambda: replaced("antidote.engine.records.Records.mark"),
-    "when its run begins": lambda: replaced("antidote.engine.mlflow.Mlflow.batch"),
+    "when its run begins": lambda: replaced("mlflow.MlflowClient.log_batch"),
     "in its fit": lambda: replaced("antidote.model.classifier.Classifier.training_step"),
     "where Lightning ends": lambda: replaced("antidote.task.route.summary"),
     "before its record": lambda: replaced("antidote.engine.records.Records.write"),
@@ -186,14 +185,6 @@ STEPS = {
     "old files": ("pathlib.Path.unlink", stuck(Path.unlink, lambda path: path.name)),
 }
 WRONG = "poison.target_class=99"
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory):
-    """A whole one, to be copied."""
-    place = tmp_path_factory.mktemp("database")
-    Mlflow(f"sqlite:///{place}/mlflow.db", "antidote", f"{place}/artifacts").prepare()
-    return place / "mlflow.db"
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from forks import ROOT, typed
 from mlflow import MlflowClient
 from safetensors.torch import load_file
+from tracked import cells
 
 from antidote.engine.records import Records
 from antidote.model.classifier import Classifier
@@ -155,11 +156,7 @@ def test_only_a_failed_job_leaves_a_traceback(sweep):
 
 
 def test_mlflow_tells_failed_jobs_from_finished_ones(sweep, place):
-    client = MlflowClient(f"sqlite:///{place}/multirun/mlflow.db")
-    experiment = client.get_experiment_by_name("antidote").experiment_id
-    found = {
-        run.data.params["poison.target_class"]: run for run in client.search_runs([experiment])
-    }
+    found = {run.data.params["poison.target_class"]: run for run in cells(place / "multirun")}
     assert {target: run.info.status for target, run in found.items()} == {
         "0": "FINISHED",
         "99": "FAILED",

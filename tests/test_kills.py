@@ -6,13 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
+import tracked
 from sweeps import PLAIN, ROOT, set_up
 
 from antidote.engine.records import Records
@@ -135,13 +134,6 @@ def test_a_launcher_that_does_not_work_is_what_every_cell_is_told(launched, monk
 
 
 # real processes
-def statuses(output):
-    """How many runs MLflow has in each status."""
-    client = MlflowClient(f"sqlite:///{output}/mlflow.db")
-    experiment = client.get_experiment_by_name("antidote").experiment_id
-    return Counter(run.info.status for run in client.search_runs([experiment]))
-
-
 def begun(*overrides, **environment):
     """`python run.py -m` at the head of a process group of its own."""
     return subprocess.Popen(
@@ -183,7 +175,8 @@ def killing(tmp_path, times):
         f"+unlearning.times={times}",
         f"+unlearning.deaths={tmp_path}/deaths",
     ]
-    process = begun(*said, PYTHONPATH=str(HERE))
+    paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    process = begun(*said, PYTHONPATH=os.pathsep.join(paths))
     out = process.communicate(timeout=300)[0]
     records = {r["seed"]: r for r in Records(tmp_path)}
     return process.returncode, out, records
@@ -194,10 +187,15 @@ def test_a_cell_whose_worker_was_killed_is_done_when_tried_alone(tmp_path):
     assert {seed: r["status"] for seed, r in records.items()} == {0: "ok", 1: "ok"}, out
     assert status == 0
     assert "2 ok, 0 failed" in out
-    found = statuses(tmp_path)
+    found = tracked.statuses(tmp_path)
     assert found["FINISHED"] == 2
     assert found["RUNNING"] == 0
     assert found["KILLED"] >= 1
+    (parent,) = tracked.parents(tmp_path)  # which workers, being other processes, were told of
+    assert parent.info.status == "FINISHED"
+    assert {run.data.tags[tracked.PARENT] for run in tracked.cells(tmp_path)} == {
+        parent.info.run_id
+    }
 
 
 @pytest.mark.slow
@@ -208,7 +206,7 @@ def test_a_cell_whose_worker_is_killed_twice_is_failed_and_the_sweep_goes_to_its
     assert status == 1
     assert "1 ok, 1 failed" in out
     assert "its process was killed, and killed again when it ran alone" in out
-    found = statuses(tmp_path)
+    found = tracked.statuses(tmp_path)
     assert (found["FINISHED"], found["RUNNING"]) == (1, 0)
     assert found["KILLED"] >= 2
     assert (tmp_path / "deaths").read_text() == "xx"
@@ -243,7 +241,7 @@ def test_a_stopped_sweep_leaves_no_process_and_goes_on(tmp_path, launcher, how):
     after = {r["id"]: r["ended"] for r in Records(tmp_path) if r["status"] == "ok"}
     assert len(after) == 4
     assert done.items() <= after.items()  # at most sent to MLflow, not computed again
-    assert statuses(tmp_path)["RUNNING"] == 0
+    assert tracked.statuses(tmp_path)["RUNNING"] == 0
 
 
 @pytest.mark.slow
@@ -252,7 +250,7 @@ def test_two_sweeps_at_once_do_each_cell_once(tmp_path):
     both = [begun(*said) for _ in range(2)]
     outs = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outs
-    assert statuses(tmp_path) == {"FINISHED": 3}
+    assert tracked.statuses(tmp_path) == {"FINISHED": 3}
     assert len(list(Records(tmp_path))) == 3
 
 
@@ -317,10 +315,12 @@ def killed_and_undisturbed(tmp_path, said, times, seed=0):
     finished(*said, f"output={output}")
     assert figures(output) == figures(calm)
     assert {r["status"] for r in Records(output)} == {"ok"}
-    found = statuses(output)
+    found = tracked.statuses(output)
     print("in MLflow:", dict(found))
     assert found["FINISHED"] == len(figures(output))
     assert set(found) <= {"FINISHED", "KILLED"}
+    ended = {run.info.status for run in tracked.parents(output)}  # of the sweeps themselves
+    assert ended == {"FINISHED", "KILLED"}
     finished_are_on_record(output)
     assert not list((output / "records").glob("*.running"))
 
@@ -332,9 +332,7 @@ def finished(*said):
 
 
 def finished_are_on_record(output):
-    client = MlflowClient(f"sqlite:///{output}/mlflow.db")
-    experiment = client.get_experiment_by_name("antidote").experiment_id
-    runs = client.search_runs([experiment], "attributes.status = 'FINISHED'")
+    runs = [run for run in tracked.cells(output) if run.info.status == "FINISHED"]
     sent = {run.data.tags["cell"]: run.info.run_id for run in runs}
     assert sent == {r["id"]: r["mlflow"]["run_id"] for r in Records(output)}
 
@@ -353,7 +351,7 @@ DEAD = """
 import sys
 from antidote.engine.mlflow import Mlflow
 tracker = Mlflow(f"sqlite:///{sys.argv[1]}/mlflow.db", "antidote", f"{sys.argv[1]}/artifacts")
-tracker.start("killed", {}, attempt="of a process that is gone")
+tracker.start("killed", {}, {"attempt": "of a process that is gone"})
 """
 OTHER = """
 import sqlite3, sys
@@ -362,8 +360,8 @@ connection.execute("select count(*) from runs").fetchall()
 connection.close()
 """
 SEEN = """
-import sys, test_kills
-print(sorted(test_kills.statuses(sys.argv[1]).items()))
+import sys, tracked
+print(sorted(run.info.status for run in tracked.runs(sys.argv[1])))
 """
 
 
@@ -380,7 +378,7 @@ def test_what_a_job_sends_is_kept_when_it_has_ended_a_killed_run_and_another_job
     elsewhere(DEAD, tmp_path)
     tracker = Mlflow(f"sqlite:///{tmp_path}/mlflow.db", "antidote", f"{tmp_path}/artifacts")
     tracker.killed("of a process that is gone")
-    tracker.start("next", {}, attempt="mine")
+    tracker.start("next", {}, {"attempt": "mine"})
     elsewhere(OTHER, tmp_path)
     tracker.client.set_terminated(tracker.run_id, "FINISHED")
-    assert elsewhere(SEEN, tmp_path).strip() == "[('FINISHED', 1), ('KILLED', 1)]"
+    assert elsewhere(SEEN, tmp_path).strip() == "['FINISHED', 'KILLED']"

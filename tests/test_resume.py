@@ -3,9 +3,9 @@
 import json
 
 import pytest
+import tracked
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mlflow import MlflowClient
 from sweeps import PLAIN, set_up, sweep
 
 from antidote.engine import attempt, source
@@ -40,12 +40,6 @@ def again(small, place, second):
 def done(small, tmp_path):
     """A sweep of two cells."""
     return sweep(tmp_path, *small, "seed=0,1")
-
-
-def in_mlflow(output):
-    client = MlflowClient(f"sqlite:///{output}/mlflow.db")
-    experiment = client.get_experiment_by_name("antidote")
-    return client.search_runs([experiment.experiment_id])
 
 
 def test_a_job_has_the_identity_that_was_worked_out_beforehand(first, small, place):
@@ -132,7 +126,7 @@ def test_mlflow_that_is_asked_for_later_is_sent_the_record_and_nothing_is_comput
         monkeypatch.setattr(f"antidote.engine.stages.{work}", computes)
     more = sweep(done.folder.parent, *small, "seed=0,1", "logger=mlflow")
     assert more.status == 0
-    sent = {run.data.tags["cell"]: run for run in in_mlflow(more.output)}
+    sent = {run.data.tags["cell"]: run for run in tracked.cells(more.output)}
     assert sent.keys() == done.records.keys()
     for id, record in done.records.items():
         assert sent[id].info.status == "FINISHED"
@@ -150,16 +144,16 @@ def test_a_run_that_was_killed_when_on_record_but_not_in_mlflow_is_sent_there(
     monkeypatch.setattr(Records, "unmark", lambda *_: None)
     cut = sweep(tmp_path, *small, "logger=mlflow")
     monkeypatch.undo()
-    assert [run.info.status for run in in_mlflow(cut.output)] == ["RUNNING"]
+    assert [run.info.status for run in tracked.cells(cut.output)] == ["RUNNING"]
     sweep(tmp_path, *small, "logger=mlflow")
-    assert sorted(run.info.status for run in in_mlflow(cut.output)) == ["FINISHED", "KILLED"]
+    assert sorted(run.info.status for run in tracked.cells(cut.output)) == ["FINISHED", "KILLED"]
     assert sweep(tmp_path, *small, "logger=mlflow").started() == []
 
 
 def test_a_run_that_was_stopped_when_on_record_but_not_in_mlflow_is_sent_there(
     small, tmp_path, monkeypatch
 ):
-    def stop(self, record, files):
+    def stop(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("antidote.engine.mlflow.Mlflow.finish", stop)
@@ -167,7 +161,10 @@ def test_a_run_that_was_stopped_when_on_record_but_not_in_mlflow_is_sent_there(
     monkeypatch.undo()
     assert stopped.status == 130
     sweep(tmp_path, *small, "logger=mlflow")
-    assert sorted(run.info.status for run in in_mlflow(stopped.output)) == ["FINISHED", "KILLED"]
+    assert sorted(run.info.status for run in tracked.cells(stopped.output)) == [
+        "FINISHED",
+        "KILLED",
+    ]
 
 
 # records that cannot be trusted

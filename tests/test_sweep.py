@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 from sweeps import PLAIN, ROOT, set_up, sweep
+from tracked import statuses
 
 from antidote.engine import labels
 from antidote.engine.attempt import Attempt
@@ -256,17 +257,6 @@ def test_a_sweep_that_is_stopped_tells_what_is_done_and_goes_on_when_typed_again
     assert not list((tmp_path / "output/records").glob("*.running"))
     if logger == "mlflow":
         assert statuses(tmp_path / "output") == {"FINISHED": 3, "FAILED": 1}
-
-
-def statuses(output):
-    """How many runs MLflow has in each status."""
-    from collections import Counter
-
-    from mlflow import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{output}/mlflow.db")
-    experiment = client.get_experiment_by_name("antidote").experiment_id
-    return Counter(run.info.status for run in client.search_runs([experiment]))
 
 
 @pytest.mark.parametrize(

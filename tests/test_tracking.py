@@ -3,6 +3,7 @@
 import json
 import logging
 import multiprocessing
+import shlex
 import socket
 import threading
 from contextlib import closing
@@ -15,8 +16,9 @@ from mlflow import MlflowClient
 
 from antidote.core import BadInput
 from antidote.engine import server
-from antidote.engine.labels import flat
+from antidote.engine.experiment import CELL
 from antidote.engine.mlflow import Mlflow, clean, text
+from antidote.engine.sent import parameters
 from antidote.engine.tracking import Tracker
 
 # a trigger that PTN needs several tries for
@@ -35,7 +37,8 @@ def sink(folder: Path, **about) -> Mlflow:
 
 
 def record(**about) -> dict:
-    return {"steps": [], "status": "ok", "healed": 0.5, **about}
+    made = {"steps": [], "status": "ok", "healed": 0.5, "seconds": {"unlearn": 1.5}, "classes": []}
+    return made | dict.fromkeys(("before", "after", "ceiling")) | about
 
 
 def first_use(folder: Path, name: str, barrier) -> None:
@@ -45,9 +48,9 @@ def first_use(folder: Path, name: str, barrier) -> None:
 def first_use_of(uri: str, name: str, barrier) -> None:
     barrier.wait(60)
     tracker = Mlflow(uri, "antidote", None)
-    tracker.start(name, {"a": {"b": 1}})
+    tracker.start(name, {"a": {"b": 1}}, {})
     tracker.series([{"loss": 1 / (i + 1), "accuracy": i / 20} for i in range(20)])
-    tracker.finish(record(), [])
+    tracker.finish(record(), [], "", None)
     assert tracker.run_id
 
 
@@ -97,12 +100,15 @@ def test_the_record_says_where_the_run_is(tracked):
     assert left["mlflow"]["address"].endswith(f"/runs/{run.info.run_id}")
 
 
-def test_the_whole_resolved_config_arrives_as_parameters(tracked):
-    left, _, run = tracked
-    config = flat(yaml.safe_load((left.folder / "config.yaml").read_text()))
-    assert len(config) > 50
-    told = {clean(name): str(value) for name, value in config.items()}
+def test_the_whole_resolved_config_arrives_as_a_file_and_as_parameters_that_people_read(tracked):
+    left, client, run = tracked
+    config = yaml.safe_load((left.folder / "config.yaml").read_text())
+    sent = client.download_artifacts(run.info.run_id, "config.yaml")
+    assert yaml.safe_load(Path(sent).read_text()) == config
+    told = {clean(name): str(value) for name, value in parameters(config).items()}
+    assert len(told) > 50
     assert told.items() <= run.data.params.items()
+    assert not [name for name in run.data.params if "_target_" in name or "_partial_" in name]
 
 
 def test_the_chosen_options_arrive_as_parameters(tracked):
@@ -118,11 +124,41 @@ def test_the_identity_of_the_cell_arrives_as_tags(tracked):
     assert tags["command"] == left["command"]
 
 
+def test_the_values_that_acted_arrive_as_tags(tracked):
+    tags = tracked[2].data.tags
+    assert {name: tags[name] for name in CELL} == {
+        "unlearning": "xlf_ptn",
+        "discovery": "50 %",
+        "poison": "badnets",
+        "rate": "10 %",
+        "dataset": "digits, limit null",
+        "model": "resnet9, width 0.125",
+        "tracing": "none",
+        "seed": "0",
+    }
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_all_measures_arrive(tracked, when):
+def test_all_measures_but_those_of_single_classes_arrive(tracked, when):
     left, _, run = tracked
-    told = {f"{when}/{name}": value for name, value in left[when].items()}
+    whole = {name: value for name, value in left[when].items() if "class_accuracy" not in name}
+    told = {f"{when}/{name.replace('/', '_')}": value for name, value in whole.items()}
+    assert len(told) > 4
     assert told.items() <= run.data.metrics.items()
+    assert not [name for name in run.data.metrics if "class_accuracy" in name]
+
+
+def test_accuracies_of_classes_arrive_as_one_table_with_their_names(tracked):
+    left, client, run = tracked
+    path = client.download_artifacts(run.info.run_id, "class_accuracy.json")
+    table = json.loads(Path(path).read_text())
+    assert table["columns"] == ["class", "test before", "test after"]
+    assert table["data"] == [
+        [name, *(left[when][f"test/class_accuracy/{k}"] for when in ("before", "after"))]
+        for k, name in enumerate(left["classes"])
+    ]
+    known = json.loads(run.data.tags["mlflow.loggedArtifacts"])
+    assert known == [{"path": "class_accuracy.json", "type": "table"}]
 
 
 def test_the_summary_arrives(tracked):
@@ -132,16 +168,38 @@ def test_the_summary_arrives(tracked):
     for group in ("seconds", "search"):
         told = {f"{group}/{name}": value for name, value in left[group].items()}
         assert told.items() <= run.data.metrics.items()
+    assert run.data.metrics["seconds"] == left["seconds"]["unlearn"] + left["seconds"]["trace"]
+
+
+def test_the_headline_comes_first_on_the_pages_of_mlflow(tracked):
+    """Its overview lists metrics as they came, its page of charts sections by their names."""
+    headline, metrics = ["healed", "accuracy_drop", "attack_success", "seconds"], tracked[2].data
+    came = [name for name in metrics.metrics if not name.startswith("train/")]
+    assert came[:4] == headline
+    sections = {name: name.rpartition("/")[0] for name in came}
+    first = min(filter(None, sections.values()))
+    assert {name for name in came if sections[name] == first} == {f"{first}/{h}" for h in headline}
+    assert all(metrics.metrics[f"{first}/{name}"] == metrics.metrics[name] for name in headline)
+
+
+def test_the_result_and_the_command_are_the_runs_note(tracked):
+    left, _, run = tracked
+    said = run.data.tags["mlflow.note.content"]
+    assert f"healed **{100 * left['healed']:.2f} %**" in said.splitlines()[0]
+    assert f"| clean accuracy | &ensp;{100 * left['clean_accuracy_before']:.2f} % " in said
+    folded = said.partition("```\n")[2].removesuffix("\n```")
+    assert shlex.split(folded.replace("\\\n", "")) == shlex.split(left["command"])
 
 
 def test_each_try_of_ptn_arrives_as_a_step(tracked):
     left, client, run = tracked
     assert len(left["steps"]) > 3
-    for name in left["steps"][0]:
+    for name in left["steps"][0].keys() - {"try"}:
         history = client.get_metric_history(run.info.run_id, f"unlearn/{name}")
         assert [(m.step, m.value) for m in history] == [
             (i, step[name]) for i, step in enumerate(left["steps"])
         ]
+    assert "unlearn/try" not in run.data.metrics
 
 
 def test_the_victims_loss_arrives_once_per_epoch_and_falls(tracked):
@@ -157,7 +215,7 @@ def test_every_file_of_a_run_arrives_byte_for_byte(tracked):
     names = [item.path for item in client.list_artifacts(run.info.run_id)]
     arrived = {name: client.download_artifacts(run.info.run_id, name) for name in names}
     assert {"result.json", "config.yaml", "samples.png", "victim.safetensors"} <= files.keys()
-    assert arrived.keys() == files.keys()
+    assert arrived.keys() == files.keys() | {"class_accuracy.json"}
     assert all(
         Path(arrived[name]).read_bytes() == path.read_bytes() for name, path in files.items()
     )
@@ -184,9 +242,9 @@ def base(tmp_path_factory):
 @pytest.mark.parametrize("name", ["team/digits", "with space", "ünï", "50%", "a.b:c", 7])
 def test_an_experiment_may_have_any_name_that_mlflow_allows(base, name):
     tracker = sink(base, experiment_name=name)
-    tracker.start("one", {})
+    tracker.start("one", {}, {})
     (base / "file.txt").write_text("x")
-    tracker.finish(record(), [base / "file.txt"])
+    tracker.finish(record(), [base / "file.txt"], "", None)
     client, (found,) = runs(base, str(name))
     assert found.info.status == "FINISHED"
     assert [item.path for item in client.list_artifacts(found.info.run_id)] == ["file.txt"]
@@ -195,7 +253,7 @@ def test_an_experiment_may_have_any_name_that_mlflow_allows(base, name):
 @pytest.mark.parametrize("name", ["", "  ", "x" * 501])
 def test_a_name_that_mlflow_refuses_is_one_sentence(base, name):
     with pytest.raises(BadInput, match=r"logger\.experiment_name=?.* is (empty|refused)") as said:
-        sink(base, experiment_name=name).start("one", {})
+        sink(base, experiment_name=name).start("one", {}, {})
     assert "\n" not in str(said.value)
 
 
@@ -204,12 +262,12 @@ def test_an_experiment_that_was_deleted_is_one_sentence(base):
     tracker.prepare()
     tracker.client.delete_experiment(tracker.experiment_id)
     with pytest.raises(BadInput, match=r"experiment_name=gone was deleted .*; restore it there"):
-        sink(base, experiment_name="gone").start("one", {})
+        sink(base, experiment_name="gone").start("one", {}, {})
 
 
 def test_what_is_no_number_is_left_out(base):
     tracker = sink(base, experiment_name="numbers")
-    tracker.start("one", {})
+    tracker.start("one", {}, {})
     tracker.series([{"a": float("nan"), "b": float("inf"), "c": None, "d": "x", "e": 1.5}])
     metrics = tracker.client.get_run(tracker.run_id).data.metrics
     assert metrics == {"e": 1.5}
@@ -220,20 +278,21 @@ ODD = b"caf\xe9".decode(errors="surrogateescape")
 
 def test_names_that_are_not_unicode_arrive_with_replacements(base, tmp_path):
     assert text(ODD) == "caf?"
-    tracker = sink(base, experiment_name="odd", run_name=ODD)
-    tracker.start("one", {"folder": ODD}, command=f"python run.py x={ODD}")
-    tracker.fail(f"cannot read {ODD}", [])
+    tracker = sink(base, experiment_name="odd")
+    tracker.start(ODD, {"folder": ODD}, {"command": f"python run.py x={ODD}"})
+    tracker.fail(f"cannot read {ODD}", [], f"**{ODD}**")
     _, (found,) = runs(base, "odd")
     assert (found.info.status, found.info.run_name) == ("FAILED", "caf?")
     assert found.data.params["folder"] == "caf?"
     assert found.data.tags["error"] == "cannot read caf?"
+    assert found.data.tags["mlflow.note.content"] == "**caf?**"
 
 
 def test_a_killed_processs_run_is_ended_as_killed(base):
     dead = sink(base, experiment_name="killed")
     other = sink(base, experiment_name="killed")
-    dead.start("one", {}, attempt="a")
-    other.start("two", {}, attempt="b")
+    dead.start("one", {}, {"attempt": "a"})
+    other.start("two", {}, {"attempt": "b"})
     sink(base, experiment_name="killed").killed("a")
     assert dead.client.get_run(dead.run_id).info.status == "KILLED"
     assert dead.client.get_run(other.run_id).info.status == "RUNNING"
@@ -253,7 +312,7 @@ def test_what_fails_is_said_once_and_leaves_no_run_that_seems_to_go_on(
     base, monkeypatch, caplog, step
 ):
     tracker = sink(base, experiment_name="broken")
-    tracker.start("one", {})
+    tracker.start("one", {}, {})
     run_id = tracker.run_id
 
     def broken(*_, **__):
@@ -263,10 +322,10 @@ def test_what_fails_is_said_once_and_leaves_no_run_that_seems_to_go_on(
         monkeypatch.setattr(MlflowClient, name, broken)
     with caplog.at_level(logging.WARNING, "antidote"):
         if step == "fail":
-            tracker.fail("no", [])
+            tracker.fail("no", [], "")
         if step == "series":
             tracker.series([{"a": 1.0}])
-        tracker.finish(record(), [])
+        tracker.finish(record(), [], "", None)
         tracker.series([{"a": 1.0}])
     (said,) = [r.getMessage() for r in caplog.records if r.name.startswith("antidote")]
     assert "(the disk is full); the run goes on without it" in said
@@ -326,10 +385,11 @@ def test_any_answer_is_one_but_that_of_a_proxy_without_a_server(status, silent):
 def test_nowhere_can_be_written_to_and_says_nothing(tmp_path):
     nowhere = Tracker()
     nowhere.prepare()
-    nowhere.start("one", {}, command="x")
+    nowhere.start("one", {}, {"command": "x"})
     nowhere.series([{"a": 1.0}])
-    nowhere.finish(record(), [])
-    nowhere.fail("no", [])
+    nowhere.finish(record(), [], "", None)
+    nowhere.fail("no", [], "")
+    nowhere.end("FINISHED", "", [])
     nowhere.attach("x", [])
     assert nowhere.where() is nowhere.place() is None
     assert nowhere.holds(None)

@@ -18,10 +18,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+import yaml
+from torch import nn
+
 from antidote.engine.cell import GROUPS, Cell, bad_input
 from antidote.engine.disk import Lock, as_json, write
-from antidote.engine.labels import run_name
+from antidote.engine.labels import run_name, tags
 from antidote.engine.modules import installed
+from antidote.engine.parent import parent_of
 from antidote.engine.records import Record, Records
 from antidote.engine.tracking import Tracker
 
@@ -70,11 +74,13 @@ class Attempt:
     """`with Attempt(cell)`: an exception becomes a record, and nobody else is at the cell.
 
     In a sweep an exception is then swallowed, so that the other jobs go on; alone it is raised, bad
-    input without what others wrapped it in. Ctrl-C and SIGTERM end everything.
+    input without what others wrapped it in. Ctrl-C and SIGTERM end everything. `note` tells a
+    record to people who look at it in MLflow, in Markdown.
     """
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, note: Callable[[Record], str] = lambda record: "") -> None:
         self.cell, self.records, self.tracker = cell, Records(cell.output), Tracker()
+        self.note = note
         self.folder = cell.folder or Path()
         self.id = f"unread-{cell.config_hash}"  # until the data are known
         self.lock: Lock | None = None
@@ -95,10 +101,10 @@ class Attempt:
         self.lock.acquire()
         tidy(self.records, id)
 
-    def before(self) -> Record | None:
+    def before(self, net: Callable[[Path], nn.Module]) -> Record | None:
         """In a sweep, the record of a cell that is done and left all that is asked for now.
 
-        What MLflow lacks is sent there from the record.
+        What MLflow lacks is sent there from the record; `net(folder)` is what was unlearned there.
         """
         again = not self.cell.resumes or self.cell.settings["cache"] == "refresh"
         if self.cell.sweep is None or again:
@@ -109,7 +115,9 @@ class Attempt:
         log.info("done before, in %s; resume=off does it again", record["folder"])
         if not self.tracker.holds(record["mlflow"]):
             self.start()
-            self.tracker.finish(record, sorted(Path(record["folder"]).glob("*.*")))
+            folder = Path(record["folder"])
+            healed = net(folder) if self.cell.settings["save_models"] else None
+            self.tracker.finish(record, sorted(folder.glob("*.*")), self.note(record), healed)
             self.records.write(record | {"mlflow": self.tracker.where()})
         return record
 
@@ -123,15 +131,27 @@ class Attempt:
 
     def start(self) -> None:
         """From here on the cell counts as being run."""
-        name = run_name(self.cell.settings, self.cell.choices)
-        chosen = {f"choice.{k}": v for k, v in self.cell.choices.items()}
-        tags = {"config_hash": self.cell.config_hash, "cell": self.id, "command": self.cell.command}
+        settings, choices = self.cell.settings, self.cell.choices
         attempt, place = uuid.uuid4().hex, self.tracker.place()
         mark = {"config_hash": self.cell.config_hash, "sweep": self.cell.sweep}
         # before there is a run: one that nobody knows of could never be ended
         self.records.mark(self.id, **mark, mlflow=place and {**place, "attempt": attempt})
-        settings = self.cell.settings | chosen
-        self.tracker.start(name, settings, commit=commit(), attempt=attempt, **tags)
+        parent = parent_of(self.cell.sweep, self.tracker) or {}
+        name = run_name(settings, choices, parent.get("axes", ()), self.tracker.name)
+        told = {
+            **tags(settings, choices, self.cell.overrides),
+            "config_hash": self.cell.config_hash,
+            "cell": self.id,
+            "command": self.cell.command,
+            "commit": commit(),
+            "attempt": attempt,
+            "mlflow.note.content": self.note(self.about()),
+        }
+        told |= {"mlflow.parentRunId": parent["run_id"]} if parent else {}
+        chosen = {f"choice.{k}": v for k, v in choices.items() if not k.startswith("hydra/")}
+        config = self.folder / "config.yaml"
+        tried(lambda: write(config, yaml.safe_dump(settings, sort_keys=False)))
+        self.tracker.start(name, settings | chosen, told, [config])
 
     def about(self) -> Record:
         """What a record says whatever came of the attempt."""
@@ -151,14 +171,23 @@ class Attempt:
             "settings": self.cell.content,
         }
 
-    def finish(self, result: Mapping[str, Any], made: Iterable[Path]) -> Record:
-        """The record comes first, then what may fail."""
+    def finish(
+        self, result: Mapping[str, Any], made: Iterable[Path], net: nn.Module | None = None
+    ) -> Record:
+        """The record comes first, then what may fail; `net` is to be kept in MLflow, too."""
         record = {**self.about(), **result, "status": "ok", "error": None}
-        self.records.write(record)
-        self.done, shown = record, self.folder / "result.json"
-        tried(lambda: write(shown, as_json(record, indent=1)))
-        tried(lambda: self.tracker.finish(record, [*made, shown, *self.logs()]))
+        self.keep(record)
+        files = [*made, self.folder / "result.json", *self.logs()]
+        tried(lambda: self.tracker.finish(record, files, self.note(record), net))
+        if record["mlflow"] and self.tracker.where() is None:  # gone meanwhile: to be sent again
+            record["mlflow"] = None
+            tried(lambda: self.keep(record))
         return record
+
+    def keep(self, record: Record) -> None:
+        self.records.write(record)
+        self.done = record
+        tried(lambda: write(self.folder / "result.json", as_json(record, indent=1)))
 
     def logs(self) -> list[Path]:
         return [self.cell.log] if self.cell.log else []
@@ -204,7 +233,7 @@ class Attempt:
         tried(lambda: self.records.write(record))
         tried(lambda: write(trace, "".join(traceback.format_exception(error))))
         tried(lambda: write(self.folder / "result.json", as_json(record, indent=1)))
-        tried(lambda: self.tracker.fail(sentence, [trace, *self.logs()]))
+        tried(lambda: self.tracker.fail(sentence, [trace, *self.logs()], self.note(record)))
 
 
 def tidy(records: Records, id: str) -> None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
-from mlflow.exceptions import MlflowException
+from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
+from torch import nn
 
-from antidote.core.checks import BadInput, require
+from antidote.core.checks import BadInput
+from antidote.engine import sent
 from antidote.engine.database import address, client_of, file_of, prepare
-from antidote.engine.labels import flat
+from antidote.engine.experiment import check, found_or_made
 from antidote.engine.server import silent
 from antidote.engine.tracking import Tracker
 
@@ -25,8 +28,8 @@ log = logging.getLogger(__name__)
 for noisy in ("mlflow", "alembic"):  # whose levels the import has set
     logging.getLogger(noisy).setLevel(logging.WARNING)
 ALLOWED = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./ :-")
-# the tag makes MLflow 3's UI open the experiment as machine learning, not as GenAI
-KIND = {"mlflow.experimentKind": "custom_model_development"}
+LONGEST = 8000  # characters of a tag
+NOTE = "mlflow.note.content"
 
 
 def sinks(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,10 +65,7 @@ class Mlflow(Tracker):
         artifact_location: str | None,
         run_name: str | None = None,
     ) -> None:
-        require(
-            bool(str(experiment_name).strip()),
-            "logger.experiment_name is empty; give a name, as in logger.experiment_name=antidote",
-        )
+        check(experiment_name)
         self.file = file_of(tracking_uri)
         self.uri = tracking_uri if self.file is None else address(self.file)
         self.experiment, self.name = str(experiment_name), run_name
@@ -86,29 +86,8 @@ class Mlflow(Tracker):
     def prepare(self) -> None:
         if self.file is not None:
             prepare(self.file)
-        self.experiment_id = self.found_or_made()
-
-    def found_or_made(self) -> str:
-        """The experiment's id; several first writers may all want to make it."""
-        found = self.client.get_experiment_by_name(self.experiment)
-        if found is None:
-            try:
-                where = self.artifacts and Path(self.artifacts).expanduser().resolve().as_uri()
-                where = where if self.file is not None else None
-                return self.client.create_experiment(self.experiment, where, tags=KIND)
-            except MlflowException as error:
-                found = self.client.get_experiment_by_name(self.experiment)
-                if found is None:
-                    raise BadInput(
-                        f"logger.experiment_name={self.experiment} is refused by MLflow: "
-                        f"{' '.join(str(error).split())}"
-                    ) from error
-        require(
-            found.lifecycle_stage == "active",
-            f"logger.experiment_name={self.experiment} was deleted in {self.uri}; restore it there "
-            "or choose another name",
-        )
-        return found.experiment_id
+        here = self.artifacts if self.file is not None else None  # a server has its own
+        self.experiment_id = found_or_made(self.client, self.experiment, here)
 
     def reachable(self) -> bool:
         why = silent(self.uri)
@@ -121,6 +100,12 @@ class Mlflow(Tracker):
             )
         return not why
 
+    def answers(self) -> bool:
+        """Whether MLflow is still there; if not, nothing more is written."""
+        if not self.reachable():
+            self.run_id = None
+        return self.run_id is not None
+
     def give_up(self) -> None:
         """Nothing more is written; a run that lacks something does not look as if it went on."""
         run_id, self.run_id = self.run_id, None
@@ -129,56 +114,91 @@ class Mlflow(Tracker):
                 self.client.set_terminated(run_id, "FAILED")
 
     @sinks
-    def start(self, name: str, settings: Mapping[str, Any], **tags: str) -> None:
+    def start(
+        self,
+        name: str,
+        settings: Mapping[str, Any],
+        tags: Mapping[str, str],
+        files: Iterable[Path] = (),
+    ) -> None:
         if not self.reachable():
             return
         self.prepare()
-        told, name = {k: text(v) for k, v in tags.items()}, text(self.name or name)
-        run = self.client.create_run(self.experiment_id, run_name=name, tags=told)
+        told = {clean(k): text(v)[:LONGEST] for k, v in tags.items()}
+        run = self.client.create_run(self.experiment_id, run_name=text(name), tags=told)
         self.run_id = run.info.run_id
-        params = [Param(clean(k), text(v)) for k, v in flat(settings).items()]
+        params = [Param(clean(k), text(v)) for k, v in sent.parameters(settings).items()]
         for start in range(0, len(params), 100):
-            self.batch(params=params[start : start + 100])
+            self.client.log_batch(self.run_id, params=params[start : start + 100])
+        self.files(self.run_id, files)
 
     @sinks
     def series(self, rows: Sequence[Mapping[str, Any]], first: int = 0) -> None:
-        self.rows(rows, first)
+        self.batch(metrics(rows, first))
 
-    def rows(self, rows: Sequence[Mapping[str, Any]], first: int = 0) -> None:
-        """One row of numbers per step, in one transaction; what is no finite number is left out.
+    @sinks
+    def finish(
+        self, record: Mapping[str, Any], files: Iterable[Path], note: str, net: nn.Module | None
+    ) -> None:
+        if not self.answers():
+            return
+        tables = {f"{name}.json": table for name, table in sent.tables(record).items()}
+        for name, table in tables.items():
+            self.client.log_text(self.run_id or "", as_table(table), name)
+        if net is not None:
+            self.model(net)
+        known = [{"path": name, "type": "table"} for name in tables]  # what MLflow shows as one
+        tags = {"mlflow.loggedArtifacts": json.dumps(known)}
+        figures = metrics([sent.numbers(record)]) + metrics(sent.steps(record))
+        self.end("FINISHED", note, files, tags, figures)
 
-        MLflow would store an infinity as 1.8e308.
+    @sinks
+    def fail(self, sentence: str, files: Iterable[Path], note: str) -> None:
+        self.end("FAILED", note, files, {"error": text(sentence)[:5000]})
+
+    @sinks
+    def end(
+        self,
+        status: str,
+        note: str,
+        files: Iterable[Path],
+        tags: Mapping[str, str] | None = None,
+        figures: Sequence[Metric] = (),
+    ) -> None:
+        """`note`, in Markdown, is what MLflow shows first of a run."""
+        if self.answers():
+            told = {**(tags or {}), NOTE: text(note)[:LONGEST]}
+            self.batch(figures, [RunTag(k, v) for k, v in told.items()])
+            self.files(self.run_id or "", files)
+            self.client.set_terminated(self.run_id or "", status)
+
+    def model(self, net: nn.Module) -> None:
+        """Loaded by runs:/<run_id>/unlearned; a net that cannot be pickled is passed over."""
+        from antidote.engine.packed import pack  # takes seconds, and few runs need it
+
+        with TemporaryDirectory() as place:
+            try:
+                packed = pack(net, Path(place))
+            except Exception as error:
+                log.warning("MLflow cannot hold the net as a model: %s", error)
+                return
+            model = self.client.create_logged_model(
+                self.experiment_id, "unlearned", source_run_id=self.run_id
+            )
+            self.client.log_model_artifacts(model.model_id, str(packed))
+        self.client.finalize_logged_model(model.model_id, "READY")
+        self.client.log_outputs(self.run_id or "", [LoggedModelOutput(model.model_id, 0)])
+
+    @sinks
+    def killed(self, attempt: str) -> bool | None:
+        """Ends the run of an attempt that could not end it itself; whether there was one.
+
+        None if nobody can say.
         """
-        now = int(1000 * time.time())
-        found = [
-            Metric(clean(k), float(v), now, first + i)
-            for i, row in enumerate(rows)
-            for k, v in row.items()
-            if isinstance(v, int | float) and math.isfinite(v)
-        ]
-        for start in range(0, len(found), 1000):
-            self.batch(metrics=found[start : start + 1000])
-
-    @sinks
-    def finish(self, record: Mapping[str, Any], files: Iterable[Path]) -> None:
-        """All numbers of a record, its steps, and files; then the run is finished."""
-        told = {k: v for k, v in record.items() if k not in ("settings", "steps", "epochs")}
-        self.rows([{name.replace(".", "/"): v for name, v in flat(told).items()}])
-        self.rows([{f"unlearn/{k}": v for k, v in step.items()} for step in record["steps"]])
-        self.files(self.run_id or "", files)
-        self.client.set_terminated(self.run_id or "", "FINISHED")
-
-    @sinks
-    def fail(self, sentence: str, files: Iterable[Path]) -> None:
-        self.client.set_tag(self.run_id or "", "error", text(sentence)[:5000])
-        self.files(self.run_id or "", files)
-        self.client.set_terminated(self.run_id or "", "FAILED")
-
-    @sinks
-    def killed(self, attempt: str) -> bool:
-        """Ends the run of an attempt that could not end it itself; whether there was one."""
-        if (self.file is not None and not self.file.exists()) or not self.reachable():
+        if self.file is not None and not self.file.exists():
             return False
+        if not self.reachable():
+            return None
         experiment = self.client.get_experiment_by_name(self.experiment)
         where = f"tags.attempt = '{attempt}' and attributes.status = 'RUNNING'"
         runs = self.client.search_runs([experiment.experiment_id], where) if experiment else []
@@ -192,11 +212,16 @@ class Mlflow(Tracker):
 
     def files(self, run_id: str, files: Iterable[Path]) -> None:
         for path in files:
-            if path.exists():
+            if path.is_dir():
+                self.client.log_artifacts(run_id, str(path), path.name)
+            elif path.exists():
                 self.client.log_artifact(run_id, str(path))
 
-    def batch(self, **what: Any) -> None:
-        self.client.log_batch(self.run_id or "", **what)
+    def batch(self, figures: Sequence[Metric], tags: Sequence[RunTag] = ()) -> None:
+        """In one transaction, which is what costs, as long as there are no more than 900."""
+        for start in range(0, max(1, len(figures)), 900):
+            some = figures[start : start + 900]
+            self.client.log_batch(self.run_id or "", metrics=some, tags=() if start else tags)
 
     def holds(self, told: Mapping[str, Any] | None) -> bool:
         return (
@@ -213,9 +238,29 @@ class Mlflow(Tracker):
         return self.place() | {"run_id": self.run_id, "address": address}
 
 
+def metrics(rows: Sequence[Mapping[str, Any]], first: int = 0) -> list[Metric]:
+    """One row of numbers per step; what is no finite number is left out.
+
+    MLflow would store an infinity as 1.8e308.
+    """
+    now = int(1000 * time.time())
+    return [
+        Metric(clean(k), float(v), now, first + i)
+        for i, row in enumerate(rows)
+        for k, v in row.items()
+        if isinstance(v, int | float) and math.isfinite(v)
+    ]
+
+
 def clean(name: str) -> str:
     """MLflow allows few characters in names."""
     return "".join(c if c in ALLOWED else "_" for c in name)
+
+
+def as_table(columns: sent.Table) -> str:
+    """As `mlflow.load_table` reads it, and MLflow's pages show it."""
+    rows = list(zip(*columns.values(), strict=True))
+    return json.dumps({"columns": list(columns), "data": rows})
 
 
 def text(value: Any) -> str:

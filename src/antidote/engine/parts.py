@@ -75,6 +75,12 @@ class Parts:
         steps, scale = self.recipe.total_steps(samples), self.scale
         return Training(module, self.store, fingerprint(key, self.where), steps, scale=scale, **how)
 
+    def restored(self, data: Data, path: Path) -> nn.Module:
+        """A net of the cell's kind with the weights of a file."""
+        module = self.make_victim(recipe=self.recipe, data=data)
+        module.restore(path)
+        return module.net
+
     def surrogate(self, data: Data, found: str) -> Surrogate:
         """A net fitted on the data without poison, for attacks that ask."""
         seed = derive(self.cell.seed, "surrogate")

@@ -19,18 +19,49 @@ log = logging.getLogger(__name__)
 Record = dict[str, Any]
 
 
-class Records:
+class Marks:
+    """What is at work has a mark as long as it runs; a killed process leaves it behind."""
+
+    what = "sweep"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def lock(self, id: str) -> Lock:
+        """Whoever holds it is at work on it, or may be."""
+        return Lock(self.folder / id, f"{self.what} {id}")
+
+    def mark(self, id: str, **about: Any) -> None:
+        write(self.folder / f"{id}.running", json.dumps(me() | about))
+
+    def unmark(self, id: str) -> None:
+        (self.folder / f"{id}.running").unlink(missing_ok=True)
+
+    def marked(self, id: str) -> Record | None:
+        """Who is at work on it, or was when killed."""
+        try:
+            return json.loads((self.folder / f"{id}.running").read_text())
+        except (OSError, ValueError):
+            return None
+
+    def marks(self) -> Iterator[tuple[str, Record]]:
+        """(id, mark) of all that are there."""
+        for path in sorted(self.folder.glob("*.running")):
+            mark = self.marked(path.stem)
+            if mark is not None:
+                yield path.stem, mark
+
+
+class Records(Marks):
     """The records below a run's `output` folder."""
 
+    what = "cell"
+
     def __init__(self, output: str | Path) -> None:
-        self.folder = Path(output).expanduser() / "records"
+        super().__init__(Path(output).expanduser() / "records")
 
     def path(self, id: str) -> Path:
         return self.folder / f"{id}.json"
-
-    def lock(self, id: str) -> Lock:
-        """Whoever holds it may run the cell."""
-        return Lock(self.folder / id, f"cell {id}")
 
     def read(self, id: str) -> Record | None:
         """A sound record, done or failed."""
@@ -67,27 +98,6 @@ class Records:
             record = self.read(path.stem)
             if record is not None:
                 yield record
-
-    # a mark is there while a cell runs; a killed process leaves it behind
-    def mark(self, id: str, **about: Any) -> None:
-        write(self.folder / f"{id}.running", json.dumps(me() | about))
-
-    def unmark(self, id: str) -> None:
-        (self.folder / f"{id}.running").unlink(missing_ok=True)
-
-    def marked(self, id: str) -> Record | None:
-        """Who runs a cell, or ran it when killed."""
-        try:
-            return json.loads((self.folder / f"{id}.running").read_text())
-        except (OSError, ValueError):
-            return None
-
-    def marks(self) -> Iterator[tuple[str, Record]]:
-        """(id, mark) of all that are there."""
-        for path in sorted(self.folder.glob("*.running")):
-            mark = self.marked(path.stem)
-            if mark is not None:
-                yield path.stem, mark
 
     def state(self, id: str) -> str:
         """done, running, killed (by its last attempt), failed or missing."""

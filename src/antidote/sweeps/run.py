@@ -37,7 +37,8 @@ class Sweep:
     def __init__(self, folder: str, cells: Sequence[Cell], launch: Launch) -> None:
         self.folder, self.launch, self.launched = folder, launch, 0
         self.rows = [Row(cell) for cell in cells]
-        self.records = Records(cells[0].output)
+        self.output = cells[0].output
+        self.records = Records(self.output)
         self.store = Store(cells[0].settings["store"], cells[0].settings["cache"])
         # a folder that was named may hold the jobs of an earlier sweep
         used = Path(folder).is_dir() and any(Path(folder).iterdir())

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import Tensor
 
 from antidote.core import Data, Poison, Split
@@ -15,7 +14,6 @@ from antidote.engine import files, source, stages
 from antidote.engine.attempt import Attempt, tried
 from antidote.engine.callback import Outcome, Unlearning
 from antidote.engine.cell import Cell
-from antidote.engine.disk import write
 from antidote.engine.parts import Parts, models_of
 from antidote.engine.records import Record
 from antidote.engine.summary import summary
@@ -31,7 +29,7 @@ def route(cell: Cell, attempt: Attempt) -> Record:
     parts = Parts(cell)
     data, found = source.load(cell, parts.store, parts.device)
     attempt.claim(cell.id(found), parts.tracker)
-    before = attempt.before()
+    before = attempt.before(lambda folder: parts.restored(data, models_of(folder)[1]))
     if before is not None:
         return before
     attempt.start()
@@ -69,7 +67,8 @@ def route(cell: Cell, attempt: Attempt) -> Record:
     result = summary(data, poison, known, training, done, ceiling, *told)
     result |= {"unmet": unmet, "hardware": parts.where, "scale": parts.scale}
     overspent(cell, result["compute_fraction"])
-    record = attempt.finish(result, made)
+    healed = done.unlearned if cell.settings["save_models"] else None
+    record = attempt.finish(result, made, healed)
     if cell.sweep is None and cell.settings["pictures"]:
         attempt.attach(draw(attempt.folder))
     return record
@@ -102,10 +101,9 @@ def leave(
     split: Split,
     done: Outcome,
 ) -> list[Path]:
-    """The files of a run, but for its record; pictures are drawn from them later."""
+    """What a run found; pictures are drawn from it later."""
     out = cell.folder or Path()
-    made = [write(out / "config.yaml", yaml.safe_dump(cell.settings, sort_keys=False))]
-    made.append(files.poison_ids(out / "poison.npz", poison, *rows))
+    made = [files.poison_ids(out / "poison.npz", poison, *rows)]
     if done.traced.scores.isfinite().any():
         made.append(files.traced(out / "traced.npz", split, done.traced))
     nets = (done.victim, done.unlearned)

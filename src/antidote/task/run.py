@@ -11,6 +11,7 @@ from antidote.engine.attempt import Attempt, terminable
 from antidote.engine.cell import Cell
 from antidote.engine.records import Record
 from antidote.progress import told
+from antidote.report.run.note import note
 
 
 def run(cfg: DictConfig, show: Callable[[Record], None] | None = None) -> float:
@@ -21,7 +22,7 @@ def run(cfg: DictConfig, show: Callable[[Record], None] | None = None) -> float:
     Lightning and MLflow are imported, which takes seconds.
     """
     cell, record = Cell.of(cfg), None
-    with terminable(), Attempt(cell) as attempt:
+    with terminable(), Attempt(cell, note) as attempt:
         cell.check()
         from antidote.task.route import route
 

@@ -20,9 +20,11 @@ from omegaconf.errors import OmegaConfBaseException
 from antidote.core import BadInput, require
 from antidote.engine.attempt import STOPPED, Terminated, terminable, tried
 from antidote.engine.cell import bad_input, command
-from antidote.report.run.terminal import show_sweep
+from antidote.report.run.note import begun_note, sweep_note
+from antidote.report.run.terminal import address, show_sweep
 from antidote.report.terminal import tell
 from antidote.sweeps.grid import as_written, cells
+from antidote.sweeps.parent import Parent, tidy
 from antidote.sweeps.row import Row
 from antidote.sweeps.run import LEFT_OUT, Sweep, exclusive
 from antidote.sweeps.watch import watched
@@ -40,15 +42,21 @@ def sweep(config: DictConfig, make_launcher: Callable[[], Launcher]) -> None:
         if "job" not in config.task:
             return once(config)
         running = begun(config, make_launcher)
+        parent = adopted(running, config)
     except (BadInput, OmegaConfBaseException) as error:
         raise SystemExit(f"error: {' '.join(str(bad_input(error) or error).split())}") from None
-    status = carried_out(running)
+    status, page = carried_out(running), None
     leave(running)
-    show_sweep([row.told() for row in running.rows], Path(running.folder))
+    rows = [row.told() for row in running.rows]
+    show_sweep(rows, Path(running.folder))
     if status in STOPPED.values():
         tell("stopped; type the same command again to go on")
-    elif running.launched and report(running, config) is None:
-        status = 1
+    elif running.launched:
+        page = report(running, config)
+        status = status if page else 1
+    tried(lambda: ended(parent, status, sweep_note(rows, typed(config)), page))
+    if where := parent.tracker.where():
+        tell(f"MLflow  {address(where)}")
     sys.exit(status)
 
 
@@ -57,17 +65,41 @@ def rows(config: DictConfig, make_launcher: Callable[[], Launcher]) -> list[Row]
     HydraConfig.instance().set_config(config)
     require("job" in config.task, "only task=run is swept from Python; the other tasks print")
     running = begun(config, make_launcher)
+    parent, status = adopted(running, config), 1
     try:
         run_all(running)
+        status = status_of(running)
     finally:
         leave(running)
+        note = sweep_note([row.told() for row in running.rows], typed(config))
+        tried(lambda: ended(parent, status, note, None))
     return running.rows
 
 
 def begun(config: DictConfig, make_launcher: Callable[[], Launcher]) -> Sweep:
-    """The grid's jobs, none of which is started yet."""
+    """The grid's jobs, none of which is started yet; those that are done are skipped."""
     found = cells()
-    return Sweep(place(config), found, launch(config, make_launcher))
+    running = Sweep(place(config), found, launch(config, make_launcher))
+    running.skip()
+    return running
+
+
+def adopted(running: Sweep, config: DictConfig) -> Parent:
+    """The jobs' parent in MLflow, if there is anything to do."""
+    parent, todo = Parent(running.folder, running.output), [row.cell for row in running.todo()]
+    tidy(running.output)
+    done = len(running.rows) - len(todo)
+    log.info("%d jobs: %d done before, %d to do", len(running.rows), done, len(todo))
+    if todo:
+        about = {"command": typed(config), "done_before": str(done)}
+        cells = [row.cell for row in running.rows]
+        parent.start(cells, todo, begun_note(len(cells), done, typed(config)), **about)
+    return parent
+
+
+def ended(parent: Parent, status: int, note: str, page: Path | None) -> None:
+    whole = Path(parent.folder) / "multirun.yaml"
+    parent.finish(status, note, [whole, *([] if page is None else [page.parent])])
 
 
 def once(config: DictConfig) -> None:
@@ -109,14 +141,15 @@ def carried_out(running: Sweep) -> int:
         run_all(running)
     except (KeyboardInterrupt, Terminated) as stop:
         return STOPPED[type(stop)]
+    return status_of(running)
+
+
+def status_of(running: Sweep) -> int:
     return 0 if all(row.status in ("ok", LEFT_OUT) for row in running.rows) else 1
 
 
 def run_all(running: Sweep) -> None:
     """All jobs that are not done; Ctrl-C and SIGTERM are raised when what they left is known."""
-    running.skip()
-    todo = len(running.todo())
-    log.info("%d jobs: %d done before, %d to do", len(running.rows), len(running.rows) - todo, todo)
     try:
         with terminable(), shown(running):
             running.run()
@@ -143,8 +176,11 @@ def report(running: Sweep, config: DictConfig) -> Path | None:
     from antidote.report.benchmark.report import close
 
     wanted = {row.cell.config_hash: row.cell.command for row in running.rows}
-    typed = command(["-m", *as_written(config.hydra.overrides.task)])
-    return close(results(running.records.folder.parent), wanted, Path(running.folder), typed)
+    return close(results(running.output), wanted, Path(running.folder), typed(config))
+
+
+def typed(config: DictConfig) -> str:
+    return command(["-m", *as_written(config.hydra.overrides.task)])
 
 
 def pictures(row: Row) -> None:

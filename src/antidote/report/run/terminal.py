@@ -16,6 +16,7 @@ from antidote.engine.labels import tracer
 from antidote.metrics.table import Metric, shown, table
 from antidote.report.terminal import percent, plain, rendered, tell
 from antidote.report.words import missing, printable, short
+from antidote.sweeps.axes import axes, parted
 
 Record = Mapping[str, Any]
 
@@ -141,7 +142,7 @@ def show_sweep(rows: Sequence[Record], folder: str | Path) -> None:
 
 def sweep_table(rows: Sequence[Record]) -> Table:
     settings = [dict(map(parted, row["overrides"])) for row in rows]
-    keys = sorted({k for s in settings for k in s if len({t.get(k) for t in settings}) > 1})
+    keys = sorted(axes([row["overrides"] for row in rows]))
     had = {m.name for m in shown("sweep") for row in rows if is_number(told(row, m.name))}
     metrics = in_order(shown("sweep", had))
     made = Table(
@@ -166,11 +167,3 @@ def percent_of(value: Any) -> str:
 
 def is_number(value: Any) -> bool:
     return not (value is None or isinstance(value, str) or missing(value))
-
-
-def parted(override: str) -> tuple[str, str]:
-    """An override's key and value; ~key has none."""
-    key, _, value = override.partition("=")
-    if value[:1] == value[-1:] == "'":  # Hydra's quotes: poison_rate='0.03'
-        value = value[1:-1]
-    return key, value
