@@ -145,7 +145,7 @@ def test_all_measures_but_those_of_single_classes_arrive(tracked, when):
     told = {f"{when}/{name.replace('/', '_')}": value for name, value in whole.items()}
     assert len(told) > 4
     assert told.items() <= run.data.metrics.items()
-    assert not [name for name in run.data.metrics if "class_accuracy" in name]
+    assert not [name for name in run.data.metrics if "test_class_accuracy" in name]
 
 
 def test_accuracies_of_classes_arrive_as_one_table_with_their_names(tracked):
