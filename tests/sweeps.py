@@ -1,5 +1,6 @@
 """Sweeps in this process: set up and looked at, or carried out as `python run.py -m` does."""
 
+import importlib.util
 import io
 import json
 import logging
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -22,6 +24,19 @@ from hydra_plugins.antidote_plugins import quoted
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 PLAIN = ["unlearning=none", "progress=false", "pictures=false", "save_models=false", "logger=none"]
+
+# two jobs at a time; what the test environment lacks is skipped
+NEEDS = {"joblib": "joblib", "ray": "ray", "submitit_local": "submitit"}
+LAUNCHERS = {
+    name: pytest.param(
+        [f"hydra/launcher={name}", "hydra.launcher.n_jobs=2"],
+        id=name,
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec(package) is None, reason=f"{package} is not installed"
+        ),
+    )
+    for name, package in NEEDS.items()
+}
 
 
 @contextmanager

@@ -83,7 +83,8 @@ class Cell:
     """`settings` as resolved, `content` of them without what changes no result; both plain.
 
     `folder` is where a job may write, None for a cell that is only looked at. `sweep`: the folder
-    of the sweep whose `job` it is, or None. `choices`: the option of each group.
+    of the sweep whose `job` it is, or None. `choices`: the option of each group. `share`: of the
+    threads of this machine, where a launcher runs several jobs on it.
     """
 
     settings: Settings
@@ -95,6 +96,7 @@ class Cell:
     job: int | None = None
     log: Path | None = None
     options: tuple[str, ...] = ()
+    share: int | None = None
     digests: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -113,6 +115,7 @@ class Cell:
             job=OmegaConf.select(hydra, "job.num"),  # type: ignore[arg-type]
             log=folder / f"{hydra.job.name}.log",
             options=options(),
+            share=share() if hydra.mode == RunMode.MULTIRUN else None,
         )
 
     @cached_property
@@ -136,7 +139,7 @@ class Cell:
     @property
     def threads(self) -> int:
         """Threads that a job computes with."""
-        return self.settings["threads"] or os.cpu_count() or 1
+        return self.settings["threads"] or self.share or cores()
 
     def check(self) -> None:
         """Refuses what can be seen without building anything."""
@@ -235,6 +238,24 @@ def options() -> tuple[str, ...]:
     """What was typed besides overrides and -m: where options of one's own are found."""
     sources = HydraConfig.get().runtime.config_sources
     return tuple(f"--config-dir={s.path}" for s in sources if s.provider == "command-line")
+
+
+def share() -> int | None:
+    """CPU threads that the launcher has for each job; None if it says nothing of them."""
+    found = OmegaConf.select(HydraConfig.get(), "launcher.threads")
+    require(
+        found is None or (isinstance(found, int) and found in range(1, 4097)),
+        f"hydra.launcher.threads={found} is not a number of threads; give 1 or more",
+    )
+    return found  # type: ignore[return-value]
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        return os.cpu_count() or 1
 
 
 def command(overrides: Sequence[str]) -> str:

@@ -78,12 +78,8 @@ class Planner:
         return self.hardware[key]
 
     def needs(self, cell: Cell, data: str, where: dict[str, Any]) -> Iterator[Need]:
+        """In the order in which they are met."""
         scale = cell.scale(where)
-        key = fingerprint(cell.victim(data), where)
-        about = None if cell.settings["victim"] else self.store.about(victim.KIND, key)
-        if not cell.settings["victim"]:
-            self.keep(key, about)
-            yield "victims", victim.KIND, key, scale
         attack: Attack = self.built(cell, "poison")
         if attack.needs_surrogate:
             clean = fingerprint(cell.surrogate(data), where)
@@ -91,6 +87,11 @@ class Planner:
             yield "surrogates", victim.KIND, clean, scale
             # in steps, of which the store knows; whether all are there is not looked at
             yield "crafted poisons", "crafting", cell.poisoned(data), scale
+        key = fingerprint(cell.victim(data), where)
+        about = None if cell.settings["victim"] else self.store.about(victim.KIND, key)
+        if not cell.settings["victim"]:
+            self.keep(key, about)
+            yield "victims", victim.KIND, key, scale
         if cell.settings["ceiling"]:
             best = fingerprint(cell.ceiling(data), where)
             self.keep(best, self.store.about(victim.KIND, best))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import InstantiationException
 from hydra.plugins.launcher import Launcher
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -18,12 +19,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from antidote.core import BadInput
 from antidote.engine.attempt import STOPPED, Terminated, terminable, tried
-from antidote.engine.cell import bad_input, command
+from antidote.engine.cell import Cell, bad_input, command
 from antidote.report.run.terminal import show_sweep
 from antidote.report.terminal import tell
 from antidote.sweep.grid import as_written, cells
+from antidote.sweep.order import order
 from antidote.sweep.row import Row
-from antidote.sweep.run import Sweep, exclusive
+from antidote.sweep.run import Launch, Sweep, exclusive
+from hydra_plugins.antidote_plugins._parallel import Parallel
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +40,8 @@ def sweep(config: DictConfig, make_launcher: Callable[[], Launcher]) -> None:
     try:
         if "job" not in config.task:
             return once(config)
-        found = cells()
-        running = Sweep(place(config), found, launch(config, make_launcher))
+        launched, found = launch(config, make_launcher), cells()
+        running = Sweep(place(config), found, launched)
     except (BadInput, OmegaConfBaseException) as error:
         raise SystemExit(f"error: {' '.join(str(bad_input(error) or error).split())}") from None
     status = carried_out(running)
@@ -74,12 +77,19 @@ def place(config: DictConfig) -> str:
     return folder
 
 
-def launch(config: DictConfig, make_launcher: Callable[[], Launcher]) -> Any:
-    """The launcher is made when there is something to launch."""
+def launch(config: DictConfig, make_launcher: Callable[[], Launcher]) -> Launch:
+    """What runs cells with the launcher that is asked for; refuses one that cannot be had."""
+    try:
+        make_launcher()
+    except InstantiationException as error:
+        raise bad_input(error) or error from None
 
-    def launched(jobs: Any, first: int) -> Any:
+    def launched(cells: Sequence[Cell], first: int) -> Sequence[Any]:
         OmegaConf.save(config, Path(config.hydra.sweep.dir) / "multirun.yaml")
-        return make_launcher().launch(jobs, initial_job_idx=first)
+        launcher = make_launcher()  # anew: only now the sweep has a folder
+        if isinstance(launcher, Parallel):
+            launcher.order = order(cells)
+        return launcher.launch([cell.overrides for cell in cells], initial_job_idx=first)
 
     return launched
 

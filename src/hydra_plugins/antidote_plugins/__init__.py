@@ -1,4 +1,4 @@
-"""What antidote adds to Hydra: its sweeper, and numbers as options of some groups.
+"""What antidote adds to Hydra: sweeper, launchers, and numbers as options of some groups.
 
 Hydra imports this module at every start, so it imports nothing heavy.
 """
@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathElement
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
@@ -150,6 +151,33 @@ class Numbers(ConfigSource):
         return []
 
 
-class NumbersEverywhere(SearchPathPlugin):
+class SearchPath(SearchPathPlugin):
+    """Numbers are found everywhere; launchers of ours are not mixed with a plugin's namesakes."""
+
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for place in search_path.get_path():
+            replace_launchers(*source_of(place))
         search_path.append("antidote", "antidote-numbers://")
+
+
+def source_of(place: SearchPathElement) -> tuple[ConfigSource, ...]:
+    path = place.path or ""
+    kinds = {kind.scheme(): kind for kind in Plugins.instance().discover(ConfigSource)}
+    kind = kinds.get(path.partition("://")[0] if "://" in path else "file")
+    return (kind(place.provider or "", path),) if kind else ()
+
+
+def replace_launchers(*sources: ConfigSource) -> None:
+    """Hydra would check and fill our options by those that plugins have registered by that name.
+
+    Only where our options are: other applications keep what the plugins have.
+    """
+    registered = ConfigStore.instance().repo.get("hydra", {}).get("launcher", {})
+    for source in sources:
+        for name in list(registered):
+            option = f"hydra/launcher/{name}"
+            if not source.is_config(option):
+                continue
+            target = source.load_config(option).config.get("_target_", "")
+            if target.startswith(f"{__name__}."):
+                del registered[name]
