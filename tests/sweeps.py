@@ -5,6 +5,8 @@ import io
 import json
 import logging
 import os
+import subprocess
+import sys
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,3 +129,16 @@ def logged(to: io.StringIO):
     finally:
         logger.setLevel(level)
         logger.removeHandler(handler)
+
+
+def begun(*overrides, **environment):
+    """`python run.py -m` at the head of a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, ROOT / "run.py", "-m", *overrides],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "200"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )

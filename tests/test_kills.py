@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from sweeps import LAUNCHERS, PLAIN, ROOT, set_up
+from sweeps import LAUNCHERS, PLAIN, begun, set_up
 
 from antidote.engine.records import Records
 from antidote.sweep.grid import cells
@@ -142,19 +142,6 @@ def statuses(output):
     client = MlflowClient(f"sqlite:///{output}/mlflow.db")
     experiment = client.get_experiment_by_name("antidote").experiment_id
     return Counter(run.info.status for run in client.search_runs([experiment]))
-
-
-def begun(*overrides, **environment):
-    """`python run.py -m` at the head of a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, ROOT / "run.py", "-m", *overrides],
-        cwd=ROOT,
-        env=os.environ | {"COLUMNS": "200"} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def children(process):

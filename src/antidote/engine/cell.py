@@ -242,12 +242,12 @@ def options() -> tuple[str, ...]:
 
 def share() -> int | None:
     """CPU threads that the launcher has for each job; None if it says nothing of them."""
-    found = OmegaConf.select(HydraConfig.get(), "launcher.threads")
+    found = OmegaConf.select(HydraConfig.get(), "launcher.threads")  # type: ignore[arg-type]
     require(
         found is None or (isinstance(found, int) and found in range(1, 4097)),
         f"hydra.launcher.threads={found} is not a number of threads; give 1 or more",
     )
-    return found  # type: ignore[return-value]
+    return found
 
 
 def cores() -> int:

@@ -160,11 +160,12 @@ class SearchPath(SearchPathPlugin):
         search_path.append("antidote", "antidote-numbers://")
 
 
-def source_of(place: SearchPathElement) -> tuple[ConfigSource, ...]:
+def source_of(place: SearchPathElement) -> list[ConfigSource]:
+    """What reads the options of a place; none for a scheme that nobody has registered."""
     path = place.path or ""
-    kinds = {kind.scheme(): kind for kind in Plugins.instance().discover(ConfigSource)}
-    kind = kinds.get(path.partition("://")[0] if "://" in path else "file")
-    return (kind(place.provider or "", path),) if kind else ()
+    scheme = path.partition("://")[0] if "://" in path else "file"
+    kinds: list[Any] = list(Plugins.instance().discover(ConfigSource))
+    return [kind(place.provider or "", path) for kind in kinds if kind.scheme() == scheme]
 
 
 def replace_launchers(*sources: ConfigSource) -> None:
@@ -178,6 +179,6 @@ def replace_launchers(*sources: ConfigSource) -> None:
             option = f"hydra/launcher/{name}"
             if not source.is_config(option):
                 continue
-            target = source.load_config(option).config.get("_target_", "")
-            if target.startswith(f"{__name__}."):
+            target = OmegaConf.select(source.load_config(option).config, "_target_")
+            if str(target).startswith(f"{__name__}."):
                 del registered[name]

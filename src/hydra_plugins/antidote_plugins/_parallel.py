@@ -1,21 +1,18 @@
-"""What launchers have in common that run jobs side by side: `launchers.py` has one class for each.
+"""What launchers have in common that run jobs side by side.
 
-Hydra imports this module at every start, so it imports nothing heavy. But for the line before the
-name Hydra would also run it a second time, and `Parallel` be another class than its children know.
+It is imported at every start, so it imports nothing heavy. Its name begins with a line because
+Hydra, looking for plugins, runs other modules here once more: `Parallel` would be two classes.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
 
-from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import (
@@ -28,10 +25,11 @@ from hydra.core.utils import (
 )
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
+
+from hydra_plugins.antidote_plugins._machine import check, counted, one_gpu
 
 log = logging.getLogger(__name__)
-_mine: list[FileLock] = []  # of the GPU that this process has, for as long as it lives
 
 
 class Job:
@@ -42,7 +40,7 @@ class Job:
         self.number, self.overrides = number, list(overrides)
         self.state = Singleton.get_state()
         self.threads = launcher.threads
-        self.gpus, self.places = launcher.gpus(), launcher.n_jobs
+        self.gpus, self.places = launcher.gpus, launcher.n_jobs
 
     def __call__(self) -> JobReturn:
         try:
@@ -59,7 +57,8 @@ class Job:
         with open_dict(config):
             config.hydra.job.id = f"{config.hydra.job.name}_{self.number}"
             config.hydra.job.num = self.number
-            config.hydra.launcher.threads = self.threads  # what there is may look otherwise there
+            # as the plan has it: a worker sees one GPU only, or another machine
+            config.hydra.launcher.threads = self.threads
         HydraConfig.instance().set_config(config)
         return run_job(
             hydra_context=self.context,
@@ -83,8 +82,10 @@ class Parallel(Launcher):
     """
 
     order: Sequence[int] | None = None
+    gpus: Sequence[str] = ()  # those of this machine that the jobs share out among themselves
 
     def __init__(self, n_jobs: int, threads: int) -> None:
+        check(n_jobs)
         self.n_jobs, self.threads = counted(n_jobs), threads
 
     def setup(
@@ -112,10 +113,6 @@ class Parallel(Launcher):
     def job(self, number: int, overrides: Sequence[str]) -> Job:
         return Job(self, number, overrides)
 
-    def gpus(self) -> list[str]:
-        """Those of this machine that the jobs are to share out among themselves."""
-        return []
-
     @abstractmethod
     def carry_out(self, jobs: Sequence[Job]) -> Sequence[JobReturn | None]:
         """Begins them in this order and returns when all have ended; None if a process died."""
@@ -130,57 +127,3 @@ def needs(package: str, option: str, extra: str) -> None:
         f"hydra/launcher={option} needs the package {package}, which is not installed; "
         f"pip install -e '.[{extra}]'",
     )
-
-
-# on this machine
-def here() -> list[str]:
-    """GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them."""
-    import torch
-
-    named, count = os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count()
-    return (named.split(",") if named else [str(k) for k in range(count)])[:count]
-
-
-def one_gpu(gpus: Sequence[str], places: int, folder: Path) -> None:
-    """From its first job on a process sees one GPU; `places` processes share them out evenly.
-
-    A process that is killed gives its place back.
-    """
-    if _mine:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    for place in range(places):
-        lock = FileLock(folder / f"{place}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            continue
-        _mine.append(lock)
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)]
-        return
-
-
-def counted(n_jobs: Any) -> int:
-    """As joblib counts: -1 is one job per core."""
-    from antidote.core import require
-    from antidote.engine.cell import cores
-
-    whole = isinstance(n_jobs, int) and not isinstance(n_jobs, bool)
-    require(
-        whole and n_jobs != 0,
-        f"hydra.launcher.n_jobs={n_jobs} is not a number of jobs; "
-        "give 1 or more, or -1 for as many as there are cores",
-    )
-    return n_jobs if n_jobs > 0 else max(cores() + 1 + n_jobs, 1)
-
-
-# what conf/hydra/launcher/ asks: one job per GPU, or per core where there is none
-RESOLVERS = {
-    "antidote.jobs": lambda: len(here()) or counted(-1),
-    # an equal share of the cores for each
-    "antidote.threads": lambda n_jobs: max(counted(-1) // counted(n_jobs), 1),
-    # and of the GPUs, at most one
-    "antidote.gpus": lambda n_jobs: min(len(here()) / counted(n_jobs), 1),
-}
-for name, resolver in RESOLVERS.items():
-    OmegaConf.register_new_resolver(name, resolver, replace=True)
