@@ -53,6 +53,7 @@ benchmarks: setup data  ## the speed figures of the README (leave the machine al
 	$(BIN)/python benchmarks/scan_or_bisect.py
 	$(BIN)/python benchmarks/largest_net.py
 	$(BIN)/python benchmarks/cell_overhead.py
+	$(BIN)/python benchmarks/cell_order.py
 	$(BIN)/python benchmarks/tracing.py
 
 clean:  ## remove results, the store and caches; keeps the virtual environment and the data

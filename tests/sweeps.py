@@ -1,14 +1,18 @@
 """Sweeps in this process: set up and looked at, or carried out as `python run.py -m` does."""
 
+import importlib.util
 import io
 import json
 import logging
 import os
+import subprocess
+import sys
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -22,6 +26,19 @@ from hydra_plugins.antidote_plugins import quoted
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 PLAIN = ["unlearning=none", "progress=false", "pictures=false", "save_models=false", "logger=none"]
+
+# two jobs at a time; what the test environment lacks is skipped
+NEEDS = {"joblib": "joblib", "ray": "ray", "submitit_local": "submitit"}
+LAUNCHERS = {
+    name: pytest.param(
+        [f"hydra/launcher={name}", "hydra.launcher.n_jobs=2"],
+        id=name,
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec(package) is None, reason=f"{package} is not installed"
+        ),
+    )
+    for name, package in NEEDS.items()
+}
 
 
 @contextmanager
@@ -106,3 +123,16 @@ def logged(to: io.StringIO):
     finally:
         logger.setLevel(level)
         logger.removeHandler(handler)
+
+
+def begun(*overrides, **environment):
+    """`python run.py -m` at the head of a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, ROOT / "run.py", "-m", *overrides],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "200"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )

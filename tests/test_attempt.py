@@ -159,6 +159,24 @@ def test_a_run_that_is_told_to_stop_has_failed_in_mlflow_too(stopped):
 # --- recording a failure ------------------------------------------------------------------------
 
 
+def test_a_run_that_is_stopped_again_while_it_says_so_is_ended_in_mlflow_by_the_next(
+    run, tmp_path, monkeypatch
+):
+    """As batch systems do it: a signal that asks, and a moment later one that ends."""
+
+    def stopped(self, *_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        broken.setattr("antidote.engine.stages.fit", gone)
+        broken.setattr("antidote.engine.mlflow.Mlflow.fail", stopped)
+        run(*QUICK, "logger=mlflow")
+    assert statuses(tmp_path / "output") == ["RUNNING"]
+    run(*QUICK, "logger=mlflow")
+    assert statuses(tmp_path / "output") == ["KILLED", "FINISHED"]
+    assert not list(Records(tmp_path / "output").marks())
+
+
 def full(*_, **__):
     raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 import tracked
-from sweeps import PLAIN, ROOT, set_up
+from sweeps import LAUNCHERS, PLAIN, begun, set_up
 
 from antidote.engine.records import Records
 from antidote.sweeps.grid import cells
 from antidote.sweeps.run import KILLED, Sweep
 
 HERE = Path(__file__).parent
-JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+(JOBLIB,) = LAUNCHERS["joblib"].values
+OTHERS = [param for name, param in LAUNCHERS.items() if name != "joblib"]
 GRID = [
     "dataset=digits",
     "dataset.limit=600",
@@ -47,7 +48,8 @@ class Launcher:
         self.launched = []
         self.first_others = first_others
 
-    def __call__(self, jobs, first):
+    def __call__(self, cells, first):
+        jobs = [cell.overrides for cell in cells]
         self.launched.append([seed_of(job) for job in jobs])
         for job in jobs:
             if self.deadly.get(seed_of(job), 0):
@@ -134,17 +136,6 @@ def test_a_launcher_that_does_not_work_is_what_every_cell_is_told(launched, monk
 
 
 # real processes
-def begun(*overrides, **environment):
-    """`python run.py -m` at the head of a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, ROOT / "run.py", "-m", *overrides],
-        cwd=ROOT,
-        env=os.environ | {"COLUMNS": "200"} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def children(process):
@@ -161,11 +152,11 @@ def gone(process, patience=10):
     return not children(process)
 
 
-def killing(tmp_path, times):
-    """A joblib sweep of two cells, one of which kills its worker: (status, output, records)."""
+def killing(tmp_path, times, launcher=JOBLIB):
+    """A sweep of two cells, one of which kills its worker: (status, output, records)."""
     said = [
         *GRID,
-        *JOBLIB,
+        *launcher,
         f"output={tmp_path}",
         "seed=0,1",
         "unlearning=none",
@@ -199,8 +190,25 @@ def test_a_cell_whose_worker_was_killed_is_done_when_tried_alone(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_cell_whose_worker_is_killed_twice_is_failed_and_the_sweep_goes_to_its_end(tmp_path):
-    status, out, records = killing(tmp_path, 9)
+@pytest.mark.parametrize("launcher", OTHERS)
+def test_a_worker_that_is_killed_takes_no_other_with_it(tmp_path, launcher):
+    """Nor does Ray begin its cell again by itself."""
+    status, out, records = killing(tmp_path, 1, launcher)
+    assert status == 0, out
+    assert {seed: r["status"] for seed, r in records.items()} == {0: "ok", 1: "ok"}
+    assert "2 ok, 0 failed" in out
+    assert "once more, alone" in out
+    assert records[0]["job"] == 0  # begun once
+    assert (tmp_path / "deaths").read_text() == "x"
+    assert tracked.statuses(tmp_path) == {"FINISHED": 2, "KILLED": 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS.values())
+def test_a_cell_whose_worker_is_killed_twice_is_failed_and_the_sweep_goes_to_its_end(
+    tmp_path, launcher
+):
+    status, out, records = killing(tmp_path, 9, launcher)
     assert {seed: r["status"] for seed, r in records.items()} == {0: "ok", 1: "failed"}
     assert records[1]["error"] == KILLED
     assert status == 1
@@ -216,7 +224,7 @@ STOPS = {"SIGTERM": (signal.SIGTERM, 143), "Ctrl-C": (signal.SIGINT, 130)}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", [[], JOBLIB], ids=["basic", "joblib"])
+@pytest.mark.parametrize("launcher", [pytest.param([], id="basic"), *LAUNCHERS.values()])
 @pytest.mark.parametrize("how", STOPS)
 def test_a_stopped_sweep_leaves_no_process_and_goes_on(tmp_path, launcher, how):
     """SIGTERM goes to the process, as from a batch system; Ctrl-C to its group, as in a shell."""

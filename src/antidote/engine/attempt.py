@@ -198,13 +198,16 @@ class Attempt:
         # Lightning turns Ctrl-C into SystemExit; a sweep must end on it, not go on to the next job
         if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
             error = error.__context__
+        told = False
         try:
             if error is not None and self.done is None:
                 self.fail(error)
+            told = True
         finally:
             if self.lock is not None:
-                # stopped when on record: the mark tells that not all of it may be in MLflow
-                if error is None or self.done is None:
+                # stopped, or stopped once more, when on record: the mark tells that not all of it
+                # may be in MLflow
+                if told and (error is None or self.done is None):
                     tried(lambda: self.records.unmark(self.id))
                 tried(self.lock.release)
         if error is None:

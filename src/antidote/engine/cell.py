@@ -95,7 +95,8 @@ class Cell:
 
     `folder` is where a job may write, None for a cell that is only looked at. `sweep`: the folder
     of the sweep whose `job` it is, or None. `choices`: the option of each group. `options`: what is
-    typed before the overrides.
+    typed before the overrides. `share`: of the threads of this machine, where a launcher runs
+    several jobs on it.
     """
 
     settings: Settings
@@ -107,6 +108,7 @@ class Cell:
     job: int | None = None
     log: Path | None = None
     options: tuple[str, ...] = START
+    share: int | None = None
     digests: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -125,6 +127,7 @@ class Cell:
             job=OmegaConf.select(hydra, "job.num"),  # type: ignore[arg-type]
             log=folder / f"{hydra.job.name}.log",
             options=options(),
+            share=share() if hydra.mode == RunMode.MULTIRUN else None,
         )
 
     @cached_property
@@ -153,7 +156,7 @@ class Cell:
     @property
     def threads(self) -> int:
         """Threads that a job computes with."""
-        return self.settings["threads"] or os.cpu_count() or 1
+        return self.settings["threads"] or self.share or cores()
 
     def check(self) -> None:
         """Refuses what can be seen without data, nets, Lightning and MLflow."""
@@ -264,6 +267,24 @@ def options() -> tuple[str, ...]:
     hydra = HydraConfig.get()
     there = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
     return (*hydra.help.app_name.split(), *(f"--config-dir={path}" for path in there))
+
+
+def share() -> int | None:
+    """CPU threads that the launcher has for each job; None if it says nothing of them."""
+    found = OmegaConf.select(HydraConfig.get(), "launcher.threads")  # type: ignore[arg-type]
+    require(
+        found is None or (isinstance(found, int) and found in range(1, 4097)),
+        f"hydra.launcher.threads={found} is not a number of threads; give 1 or more",
+    )
+    return found
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        return os.cpu_count() or 1
 
 
 def command(overrides: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from antidote.core.checks import require
-from antidote.engine.cell import Cell, options, resolved
+from antidote.engine.cell import Cell, options, resolved, share
 from antidote.sweeps.change import (
     Job,
     Path,
@@ -163,4 +163,4 @@ class Composer:
         HydraConfig.instance().cfg = self.hydra  # type: ignore[assignment]
         cfg = OmegaConf.create(settings)
         chosen = {k: str(v) for k, v in choices.items()}
-        return Cell(*resolved(cfg), chosen, job, options=options())
+        return Cell(*resolved(cfg), chosen, job, options=options(), share=share())

@@ -83,13 +83,9 @@ class Planner:
         return self.hardware[key]
 
     def needs(self, cell: Cell, data: str, where: dict[str, Any]) -> Iterator[tuple[Need, Cost]]:
+        """In the order in which they are met."""
         scale = cell.scale(where)
         fit = self.built(cell, "recipe").sample_gradients
-        key = fingerprint(cell.victim(data), where)
-        about = None if cell.settings["victim"] else self.store.about(victim.KIND, key)
-        if not cell.settings["victim"]:
-            self.keep(key, about)
-            yield ("victims", victim.KIND, key, scale), fit
         attack: Attack = self.built(cell, "poison")
         if attack.needs_surrogate:
             clean = fingerprint(cell.surrogate(data), where)
@@ -97,6 +93,11 @@ class Planner:
             yield ("surrogates", victim.KIND, clean, scale), fit
             # in steps, of which the store knows; whether all are there is not looked at
             yield ("crafted poisons", "crafting", cell.poisoned(data), scale), None
+        key = fingerprint(cell.victim(data), where)
+        about = None if cell.settings["victim"] else self.store.about(victim.KIND, key)
+        if not cell.settings["victim"]:
+            self.keep(key, about)
+            yield ("victims", victim.KIND, key, scale), fit
         if cell.settings["ceiling"]:
             best = fingerprint(cell.ceiling(data), where)
             self.keep(best, self.store.about(victim.KIND, best))

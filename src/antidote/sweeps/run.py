@@ -18,7 +18,7 @@ from antidote.sweeps.done import Done
 from antidote.sweeps.row import Row, why
 
 log = logging.getLogger(__name__)
-Launch = Callable[[Sequence[Sequence[str]], int], Sequence[Any]]
+Launch = Callable[[Sequence[Cell], int], Sequence[Any]]
 KILLED = (
     "its process was killed, and killed again when it ran alone, as a machine does that is out of "
     "memory; a smaller recipe.batch_size or fewer jobs at a time may help"
@@ -29,7 +29,7 @@ LEFT_OUT = "left out"  # never run, and resume=failed does not ask for it
 
 
 class Sweep:
-    """The jobs of a grid; `launch(overrides, first)` runs some, numbered from `first`.
+    """The jobs of a grid; `launch(cells, first)` runs some, numbered from `first`.
 
     `rows` are all of them; a row without a record is still to be done.
     """
@@ -93,7 +93,7 @@ class Sweep:
         returned: Sequence[Any] = []
         stop: Exception | None = None
         try:
-            returned = self.launch([row.cell.overrides for row in rows], first)
+            returned = self.launch([row.cell for row in rows], first)
         except Exception as error:
             log.warning("the launcher was stopped: %s", " ".join(str(error).split())[:300])
             stop = error

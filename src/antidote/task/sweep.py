@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import InstantiationException
 from hydra.plugins.launcher import Launcher
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -19,15 +20,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from antidote.core import BadInput, require
 from antidote.engine.attempt import STOPPED, Terminated, terminable, tried
-from antidote.engine.cell import bad_input, command
+from antidote.engine.cell import Cell, bad_input, command
 from antidote.report.run.note import begun_note, sweep_note
 from antidote.report.run.terminal import address, show_sweep
 from antidote.report.terminal import tell
 from antidote.sweeps.grid import as_written, cells
+from antidote.sweeps.order import order
 from antidote.sweeps.parent import Parent, tidy
 from antidote.sweeps.row import Row
-from antidote.sweeps.run import LEFT_OUT, Sweep, exclusive
+from antidote.sweeps.run import LEFT_OUT, Launch, Sweep, exclusive
 from antidote.sweeps.watch import watched
+from hydra_plugins.antidote_plugins._parallel import Parallel
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +81,8 @@ def rows(config: DictConfig, make_launcher: Callable[[], Launcher]) -> list[Row]
 
 def begun(config: DictConfig, make_launcher: Callable[[], Launcher]) -> Sweep:
     """The grid's jobs, none of which is started yet; those that are done are skipped."""
-    found = cells()
-    running = Sweep(place(config), found, launch(config, make_launcher))
+    launched, found = launch(config, make_launcher), cells()
+    running = Sweep(place(config), found, launched)
     running.skip()
     return running
 
@@ -125,12 +128,19 @@ def place(config: DictConfig) -> str:
     return folder
 
 
-def launch(config: DictConfig, make_launcher: Callable[[], Launcher]) -> Any:
-    """The launcher is made when there is something to launch."""
+def launch(config: DictConfig, make_launcher: Callable[[], Launcher]) -> Launch:
+    """What runs cells with the launcher that is asked for; refuses one that cannot be had."""
+    try:
+        make_launcher()
+    except InstantiationException as error:
+        raise bad_input(error) or error from None
 
-    def launched(jobs: Any, first: int) -> Any:
+    def launched(cells: Sequence[Cell], first: int) -> Sequence[Any]:
         OmegaConf.save(config, Path(config.hydra.sweep.dir) / "multirun.yaml")
-        return make_launcher().launch(jobs, initial_job_idx=first)
+        launcher = make_launcher()  # anew: only now the sweep has a folder
+        if isinstance(launcher, Parallel):
+            launcher.order = order(cells)
+        return launcher.launch([cell.overrides for cell in cells], initial_job_idx=first)
 
     return launched
 

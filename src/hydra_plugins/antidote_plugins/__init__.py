@@ -1,4 +1,4 @@
-"""What antidote adds to Hydra: its sweeper and help, numbers as options of some groups, and ./conf.
+"""What antidote adds to Hydra: sweeper, launchers, help, numbers as options, and ./conf.
 
 Hydra imports this module at every start, so it imports nothing heavy.
 """
@@ -15,7 +15,8 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathElement
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
@@ -218,8 +219,12 @@ class Numbers(ConfigSource):
         return []
 
 
-class NumbersEverywhere(SearchPathPlugin):
+class SearchPath(SearchPathPlugin):
+    """Numbers are found everywhere; launchers of ours are not mixed with a plugin's namesakes."""
+
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for place in search_path.get_path():
+            replace_launchers(*source_of(place))
         search_path.append("antidote", "antidote-numbers://")
 
 
@@ -253,3 +258,27 @@ class OwnOptions(SearchPathPlugin):
         here = own() if any(Path(path).resolve() == CONF for path in main) else None
         if here is not None:
             search_path.append("own", f"file://{here}")
+
+
+def source_of(place: SearchPathElement) -> list[ConfigSource]:
+    """What reads the options of a place; none for a scheme that nobody has registered."""
+    path = place.path or ""
+    scheme = path.partition("://")[0] if "://" in path else "file"
+    kinds: list[Any] = list(Plugins.instance().discover(ConfigSource))
+    return [kind(place.provider or "", path) for kind in kinds if kind.scheme() == scheme]
+
+
+def replace_launchers(*sources: ConfigSource) -> None:
+    """Hydra would check and fill our options by those that plugins have registered by that name.
+
+    Only where our options are: other applications keep what the plugins have.
+    """
+    registered = ConfigStore.instance().repo.get("hydra", {}).get("launcher", {})
+    for source in sources:
+        for name in list(registered):
+            option = f"hydra/launcher/{name}"
+            if not source.is_config(option):
+                continue
+            target = OmegaConf.select(source.load_config(option).config, "_target_")
+            if str(target).startswith(f"{__name__}."):
+                del registered[name]
