@@ -85,7 +85,7 @@ def test_a_run_prints_its_figures_and_where_they_are(default):
     ):
         assert line in done.stdout
     assert f"run folder  {folder}" in done.stdout
-    assert f"MLflow      sqlite:///{folder.parents[1]}/mlflow.db" in done.stdout
+    assert f"--backend-store-uri sqlite:///{folder.parents[1]}/mlflow.db" in done.stdout
 
 
 def test_a_run_leaves_its_files(default):

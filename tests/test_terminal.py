@@ -124,8 +124,8 @@ def test_a_run_says_where_mlflow_has_it(capsys):
     show_result(record("a", mlflow=MLFLOW | {"uri": "sqlite:////x/mlflow.db"}))
     show_result(record("a", mlflow=MLFLOW | {"uri": "http://there:5000/"}))
     said = capsys.readouterr().out
-    assert "MLflow      sqlite:////x/mlflow.db" in said
-    assert "`make ui`, then http://127.0.0.1:5000/#/experiments/1/runs/r" in said
+    served = "`python -m mlflow ui --backend-store-uri sqlite:////x/mlflow.db`"
+    assert f"MLflow      {served}, then http://127.0.0.1:5000/#/experiments/1/runs/r" in said
     assert "http://there:5000/#/experiments/1/runs/r" in said
 
 

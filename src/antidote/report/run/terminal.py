@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -119,15 +120,16 @@ def places(record: Record) -> list[str]:
     lines = [f"run folder  {record['folder']}"]
     where = record.get("mlflow")
     if where:
-        lines += [f"MLflow      {where['uri']}", f"            {address(where)}"]
+        lines.append(f"MLflow      {address(where)}")
     return lines
 
 
 def address(where: Mapping[str, str]) -> str:
-    """Of the run in a browser."""
+    """Of the run in a browser; of a database with the command that serves it, wherever it lies."""
     if where["uri"].startswith(("http://", "https://")):
         return f"{where['uri'].rstrip('/')}/{where['address']}"
-    return f"`make ui`, then http://127.0.0.1:5000/{where['address']}"
+    serve = shlex.join(["python", "-m", "mlflow", "ui", "--backend-store-uri", where["uri"]])
+    return f"`{serve}`, then http://127.0.0.1:5000/{where['address']}"
 
 
 def show_sweep(rows: Sequence[Record], folder: str | Path) -> None:
