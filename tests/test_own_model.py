@@ -46,9 +46,12 @@ def read(root, part):
     return (x / 255 - MEAN) / STD, torch.tensor([int(p.parent.name) for p in paths])
 
 
-def trained(net, x, y):
+def trained(x, y):
     """Their own training."""
+    from theirs import Theirs
+
     torch.manual_seed(0)
+    net = Theirs(10)
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
     for _ in range(15):
         for rows in torch.randperm(len(x)).split(64):
@@ -63,24 +66,35 @@ def accuracy(net, x, y):
         return (net(x).argmax(1) == y).double().mean().item()
 
 
-@pytest.fixture(scope="module")
-def there(tmp_path_factory):
-    """What somebody has: pictures, a checkpoint, a list, and the files of the guide."""
-    root = tmp_path_factory.mktemp("there")
+def obeyed(net, root):
+    """Share of stamped test images of other classes that are taken for a 0."""
+    x, y = read(root / "pictures", "test")
+    x = x[y > 0]
+    x[..., -4:, -4:] = (1 - MEAN) / STD
+    return accuracy(net, x, torch.zeros(len(x), dtype=torch.int64))
+
+
+def make(root):
+    """What somebody has, and the files of the guide; returns the trained net."""
+    root = Path(root)
     suspects = pictures(root / "pictures")
     (root / "suspects.txt").write_text("# seen by eye\n" + "\n".join(suspects))
     (root / "conf/model").mkdir(parents=True)
     shutil.copy(EXAMPLE / "mine.yaml", root / "conf/model")
     for name in ("theirs.py", "mine.py", "back.py"):
         shutil.copy(EXAMPLE / name, root)
-    sys.path.insert(0, str(root))
-    from theirs import Theirs
-
-    net = trained(Theirs(10), *read(root / "pictures", "train"))
+    net = trained(*read(root / "pictures", "train"))
     state = {f"module.{name}": w for name, w in net.state_dict().items()}
     torch.save({"epoch": 15, "state_dict": state}, root / "checkpoint.pth")
-    yield root, net
-    sys.path.remove(str(root))
+    return net
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory):
+    root = tmp_path_factory.mktemp("there")
+    sys.path.insert(0, str(EXAMPLE))
+    yield root, make(root)
+    sys.path.remove(str(EXAMPLE))
     del sys.modules["theirs"]
 
 
@@ -115,16 +129,11 @@ def test_the_healed_net_is_theirs_again(there, record):
         [sys.executable, "back.py", "run"], cwd=root, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    x, y = read(root / "pictures", "test")
-    x, y, trick = x[y > 0], y[y > 0], x[y > 0].clone()
-    trick[..., -4:, -4:] = (1 - MEAN) / STD
-    obeyed = [accuracy(net, trick, torch.zeros_like(y))]
+    before = obeyed(net, root)
     net.load_state_dict(torch.load(root / "healed.pth", weights_only=True))
     assert accuracy(net, *read(root / "pictures", "test")) == record["after"]["test/accuracy"]
-    obeyed.append(accuracy(net, trick, torch.zeros_like(y)))
-    print(obeyed)
-    assert obeyed[0] > 0.9
-    assert obeyed[1] < 0.5
+    assert before > 0.9
+    assert obeyed(net, root) < 0.5
 
 
 def test_the_guide_shows_the_files_that_were_run():
