@@ -54,14 +54,14 @@ def sweep(config: DictConfig, make_launcher: Callable[[], Launcher]) -> None:
     elif running.launched:
         page = report(running, config)
         status = status if page else 1
-    tried(lambda: ended(parent, status, sweep_note(rows, typed(config)), page))
+    tried(lambda: ended(parent, status, partial(sweep_note, rows, typed(config)), page))
     sys.exit(status)
 
 
 def begun(running: Sweep, config: DictConfig) -> Parent:
     """The jobs' parent in MLflow, if there is anything to do."""
     parent, todo = Parent(running.folder, running.output), [row.cell for row in running.todo()]
-    tidy(running.output)
+    tried(lambda: tidy(running.output))
     done = len(running.rows) - len(todo)
     log.info("%d jobs: %d done before, %d to do", len(running.rows), done, len(todo))
     if todo:
@@ -71,11 +71,10 @@ def begun(running: Sweep, config: DictConfig) -> Parent:
     return parent
 
 
-def ended(parent: Parent, status: int, note: str, page: Path | None) -> None:
-    whole = Path(parent.folder) / "multirun.yaml"
-    parent.finish(status, note, [whole, *([] if page is None else [page.parent])])
-    where = parent.tracker.where()
-    if where:
+def ended(parent: Parent, status: int, note: Callable[..., str], page: Path | None) -> None:
+    where, whole = parent.tracker.where(), Path(parent.folder) / "multirun.yaml"
+    parent.finish(status, note(where), [whole, *([] if page is None else [page.parent])])
+    if where is not None:
         tell(f"MLflow  {address(where)}")
 
 
