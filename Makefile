@@ -44,6 +44,7 @@ sweep: setup  ## a small grid on digits: 48 jobs, 3 victims
 		unlearning=none,retrain,ssd_ptn,xlf_ptn dataset=digits
 
 ui: setup  ## browse the results in MLflow at http://127.0.0.1:5000
+	@echo "all runs: http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey=antidote&workflowType=machine_learning"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --host 127.0.0.1 --port 5000 \
 		--backend-store-uri sqlite:///$(CURDIR)/multirun/mlflow.db
 

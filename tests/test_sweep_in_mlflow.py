@@ -85,7 +85,7 @@ def test_the_report_is_among_its_files(swept):
 def test_its_note_is_the_table_of_all_jobs_and_leads_to_their_runs(swept):
     parent, *_ = parents(swept.output)
     said = parent.data.tags[NOTE]
-    assert said.startswith("4 ok; figures in %")
+    assert said.startswith("4 ok; figures in % ([all runs](#/experiments/1/runs?viewStateShareKey=")
     lines = [line.split(" | ") for line in said.splitlines() if line.startswith("| [")]
     led = [re.search(r"\[(\d)\]\(#/experiments/1/runs/(\w+)\)", line[0]).groups() for line in lines]
     assert led == [(str(i), run.info.run_id) for i, run in enumerate(cells(swept.output)[:4])]
@@ -271,6 +271,14 @@ def test_a_killed_sweep_is_left_as_it_is_while_nobody_can_be_told(tmp_path, deaf
     assert [id for id, _ in marks.marks()] == ["one", "two"]
 
 
+def test_a_mark_of_a_database_that_is_broken_by_now_keeps_no_sweep_from_its_jobs(small, tmp_path):
+    marks, odd = Marks(tmp_path / "output/sweeps"), tmp_path / "odd.db"
+    odd.write_bytes(b"no database")
+    marks.folder.mkdir(parents=True)
+    marks.mark("a", mlflow={"uri": f"sqlite:///{odd}", "experiment": "antidote", "attempt": "a"})
+    assert sweep(tmp_path, *small, "seed=0,1").status == 0
+
+
 def test_a_folder_that_is_used_again_has_no_parent_of_an_earlier_sweep(small, new):
     first = sweep(new, *small, MLFLOW, "seed=0,1")
     sweep(new, *small, "seed=2,3", folder=first.folder)
@@ -305,7 +313,7 @@ def test_a_grid_with_more_jobs_than_a_note_holds_says_how_many_are_left_out():
         {"job": str(k), "status": "ok", "overrides": [f"seed={k}"], "mlflow": where, "healed": 0.5}
         for k in range(400)
     ]
-    said = sweep_note(rows, "python run.py -m seed=0,1")
+    said = sweep_note(rows, "python run.py -m seed=0,1", where)
     assert MOST - 200 < len(said) <= MOST
     shown = said.count("| [")
     assert f"and {400 - shown} more, in report/cells.csv" in said

@@ -57,8 +57,9 @@ def sweep(config: DictConfig, make_launcher: Callable[[], Launcher]) -> None:
     elif running.launched:
         page = report(running, config)
         status = status if page else 1
-    tried(lambda: ended(parent, status, sweep_note(rows, typed(config)), page))
-    if where := parent.tracker.where():
+    where = parent.tracker.where()
+    tried(lambda: ended(parent, status, partial(sweep_note, rows, typed(config)), page))
+    if where:
         tell(f"MLflow  {address(where)}")
     sys.exit(status)
 
@@ -74,7 +75,7 @@ def rows(config: DictConfig, make_launcher: Callable[[], Launcher]) -> list[Row]
         status = status_of(running)
     finally:
         leave(running)
-        note = sweep_note([row.told() for row in running.rows], typed(config))
+        note = partial(sweep_note, [row.told() for row in running.rows], typed(config))
         tried(lambda: ended(parent, status, note, None))
     return running.rows
 
@@ -90,7 +91,7 @@ def begun(config: DictConfig, make_launcher: Callable[[], Launcher]) -> Sweep:
 def adopted(running: Sweep, config: DictConfig) -> Parent:
     """The jobs' parent in MLflow, if there is anything to do."""
     parent, todo = Parent(running.folder, running.output), [row.cell for row in running.todo()]
-    tidy(running.output)
+    tried(lambda: tidy(running.output))
     done = len(running.rows) - len(todo)
     log.info("%d jobs: %d done before, %d to do", len(running.rows), done, len(todo))
     if todo:
@@ -100,9 +101,10 @@ def adopted(running: Sweep, config: DictConfig) -> Parent:
     return parent
 
 
-def ended(parent: Parent, status: int, note: str, page: Path | None) -> None:
+def ended(parent: Parent, status: int, note: Callable[..., str], page: Path | None) -> None:
     whole = Path(parent.folder) / "multirun.yaml"
-    parent.finish(status, note, [whole, *([] if page is None else [page.parent])])
+    files = [whole, *([] if page is None else [page.parent])]
+    parent.finish(status, note(parent.tracker.where()), files)
 
 
 def once(config: DictConfig) -> None:

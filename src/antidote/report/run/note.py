@@ -24,6 +24,7 @@ Record = Mapping[str, Any]
 FIRST = ("healed", "accuracy_drop", "attack_success", "seconds_unlearn")
 MOST = 7800  # characters; MLflow keeps 8000
 WIDE = 90  # letters of a line
+VIEW = "/runs?viewStateShareKey=antidote&workflowType=machine_learning"
 GAP = "&ensp;"  # its tables have no space between columns
 
 
@@ -61,7 +62,7 @@ def begun_note(jobs: int, done: int, command: str) -> str:
     return f"{jobs} jobs, {done} of them done before\n\n{fenced(command)}"
 
 
-def sweep_note(rows: Sequence[Record], command: str) -> str:
+def sweep_note(rows: Sequence[Record], command: str, where: Mapping[str, str] | None) -> str:
     """The table of a sweep's jobs, each with its run in MLflow, those done before included.
 
     As many jobs as MLflow has room for; the report has all of them.
@@ -79,6 +80,8 @@ def sweep_note(rows: Sequence[Record], command: str) -> str:
     sides = [""] * (len(keys) + 2) + ["---:"] * len(metrics)
     count = Counter(row["status"] for row in rows)
     first = ", ".join(f"{n} {state}" for state, n in count.items()) + "; figures in %"
+    if where:
+        first += f" ([all runs]({where['address'].partition('/runs/')[0]}{VIEW}))"
     for n in range(len(made), -1, -1):
         left = [f"and {len(made) - n} more, in report/cells.csv"] * (n < len(made))
         whole = "\n\n".join([first, grid(head, made[:n], sides), *left, typed])
