@@ -13,7 +13,7 @@ from antidote.core import accuracy
 
 PARTS = "discovery", "poison", "recipe", "tracing", "trainer", "unlearning"
 NAMES = [name for name in OPTIONS if name.startswith(PARTS) and "poison_rate" not in name]
-NEEDS_MORE = "discovery/ids", "trainer/gpu"  # suspects, and a GPU
+NEEDS_MORE = "discovery/ids", "discovery/files", "trainer/gpu"  # suspects, and a GPU
 
 
 def test_settings_are_the_parts_own():
@@ -77,7 +77,7 @@ def test_built_parts_do_what_a_run_does(launch, small, tmp_path):
     left = launch(tmp_path, *said, "pictures=false")
     data = build("dataset", "digits", limit=600)
     poison = build("poison", "badnets", said[1:]).poison(data, None)
-    known, _ = build("discovery", "10pct")(poison.indices, poison.train.y != poison.truth)
+    known, _ = build("discovery", "10pct")(poison.indices, poison.train.y != poison.truth, data)
     net = build("model", "resnet9", small)(recipe=None, data=data).net.eval()
     net.load_state_dict(load_file(left.folder / "victim.safetensors"))
     rest = torch.ones(len(poison.train), dtype=torch.bool)
