@@ -328,7 +328,8 @@ def killed_and_undisturbed(tmp_path, said, times, seed=0):
     assert found["FINISHED"] == len(figures(output))
     assert set(found) <= {"FINISHED", "KILLED"}
     ended = {run.info.status for run in tracked.parents(output)}  # of the sweeps themselves
-    assert ended == {"FINISHED", "KILLED"}
+    assert "KILLED" in ended
+    assert "RUNNING" not in ended
     finished_are_on_record(output)
     assert not list((output / "records").glob("*.running"))
 

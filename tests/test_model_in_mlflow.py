@@ -131,7 +131,7 @@ def test_a_net_that_cannot_be_pickled_costs_a_sentence_and_nothing_else(tmp_path
     with caplog.at_level(logging.WARNING, "antidote"):
         tracker.finish(record, [], "", Odd())
     (said,) = [r.getMessage() for r in caplog.records if r.name.startswith("antidote")]
-    assert said.startswith("MLflow cannot hold the net as a model: ")
+    assert said.startswith("MLflow does not hold the net as a model: ")
     run = tracker.client.get_run(tracker.run_id)
     assert (run.info.status, run.data.metrics["healed"]) == ("FINISHED", 0.5)
     assert json.loads(run.data.tags["mlflow.loggedArtifacts"]) == []

@@ -265,6 +265,17 @@ def test_an_experiment_that_was_deleted_is_one_sentence(base):
         sink(base, experiment_name="gone").start("one", {}, {})
 
 
+def test_an_experiment_that_somebody_else_made_gets_the_view_and_keeps_its_tags(base):
+    tracker = sink(base, experiment_name="theirs")
+    kind = {"mlflow.experimentKind": "genai_development"}
+    id = tracker.client.create_experiment("theirs", tags=kind)
+    tracker.start("one", {}, {})
+    found = tracker.client.get_experiment(id).tags
+    assert found["mlflow.experimentKind"] == "genai_development"
+    shown = json.loads(found["mlflow.sharedViewState.antidote"])["selectedColumns"]
+    assert shown[0] == "metrics.`healed`"
+
+
 def test_what_is_no_number_is_left_out(base):
     tracker = sink(base, experiment_name="numbers")
     tracker.start("one", {}, {})

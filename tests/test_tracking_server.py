@@ -11,6 +11,7 @@ from contextlib import closing
 
 import pytest
 from mlflow import MlflowClient
+from sweeps import sweep
 from test_tracking import first_use_of, six_at_once
 
 from antidote.engine.server import silent
@@ -102,3 +103,37 @@ def test_a_server_that_dies_in_the_fit_costs_a_sentence_and_no_result(
     assert len(said) == 1
     assert "the run goes on without it, its record is complete" in said[0]
     assert time.monotonic() - began < 60
+
+
+def test_a_sweep_arrives_at_a_server_with_its_report(server, small, tmp_path):
+    address, _ = server
+    left = sweep(tmp_path, *small, "logger=mlflow", f"logger.tracking_uri={address}", "seed=0,1")
+    client = MlflowClient(address)
+    experiment = client.get_experiment_by_name("antidote").experiment_id
+    parent, *children = client.search_runs([experiment], order_by=["attributes.start_time"])
+    assert (left.status, parent.info.status) == (0, "FINISHED")
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    files = {item.path for item in client.list_artifacts(parent.info.run_id, "report")}
+    assert "report/index.html" in files
+
+
+def test_a_server_that_dies_in_a_sweep_costs_sentences_and_no_result(
+    server, small, tmp_path, monkeypatch
+):
+    address, process = server
+    whole = Classifier.training_step
+
+    def step(self, batch):
+        ended(process)
+        return whole(self, batch)
+
+    monkeypatch.setattr(Classifier, "training_step", step)
+    began = time.monotonic()
+    left = sweep(tmp_path, *small, "logger=mlflow", f"logger.tracking_uri={address}", "seed=0,1")
+    assert left.status == 0
+    assert {r["status"] for r in left.records.values()} == {"ok"}
+    assert {r["mlflow"] for r in left.records.values()} == {None}
+    assert (left.folder / "report/index.html").exists()
+    assert time.monotonic() - began < 90
+    # the parent could not be ended: whoever comes next does it, once there is a server again
+    assert len(list((left.output / "sweeps").glob("*.running"))) == 1

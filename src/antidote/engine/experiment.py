@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -53,5 +54,6 @@ def found_or_made(client: MlflowClient, name: str, artifacts: str | None) -> str
         "or choose another name",
     )
     for tag in TAGS.keys() - found.tags.keys():  # made by an earlier version, or by hand
-        client.set_experiment_tag(found.experiment_id, tag, TAGS[tag])
+        with suppress(MlflowException):  # not everybody may; it is only for the eye
+            client.set_experiment_tag(found.experiment_id, tag, TAGS[tag])
     return found.experiment_id

@@ -173,21 +173,20 @@ class Mlflow(Tracker):
             self.client.set_terminated(self.run_id or "", status)
 
     def model(self, net: nn.Module) -> None:
-        """Loaded by runs:/<run_id>/unlearned; a net that cannot be pickled is passed over."""
+        """Loaded by runs:/<run_id>/unlearned. Not all nets can be pickled, nor all servers ask."""
         from antidote.engine.packed import pack  # takes seconds, and few runs need it
 
-        with TemporaryDirectory() as place:
-            try:
+        try:
+            with TemporaryDirectory() as place:
                 packed = pack(net, Path(place))
-            except Exception as error:
-                log.warning("MLflow cannot hold the net as a model: %s", error)
-                return
-            model = self.client.create_logged_model(
-                self.experiment_id, "unlearned", source_run_id=self.run_id
-            )
-            self.client.log_model_artifacts(model.model_id, str(packed))
-        self.client.finalize_logged_model(model.model_id, "READY")
-        self.client.log_outputs(self.run_id or "", [LoggedModelOutput(model.model_id, 0)])
+                model = self.client.create_logged_model(
+                    self.experiment_id, "unlearned", source_run_id=self.run_id
+                )
+                self.client.log_model_artifacts(model.model_id, str(packed))
+            self.client.finalize_logged_model(model.model_id, "READY")
+            self.client.log_outputs(self.run_id or "", [LoggedModelOutput(model.model_id, 0)])
+        except Exception as error:
+            log.warning("MLflow does not hold the net as a model: %s", error)
 
     @sinks
     def killed(self, attempt: str) -> bool | None:
