@@ -167,10 +167,11 @@ def test_a_run_that_is_stopped_again_while_it_says_so_is_ended_in_mlflow_by_the_
     def stopped(self, *_):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+    with monkeypatch.context() as broken:
         broken.setattr("antidote.engine.stages.fit", gone)
         broken.setattr("antidote.engine.mlflow.Mlflow.fail", stopped)
-        run(*QUICK, "logger=mlflow")
+        with pytest.raises(KeyboardInterrupt):
+            run(*QUICK, "logger=mlflow")
     assert statuses(tmp_path / "output") == ["RUNNING"]
     run(*QUICK, "logger=mlflow")
     assert statuses(tmp_path / "output") == ["KILLED", "FINISHED"]
