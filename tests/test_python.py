@@ -100,7 +100,7 @@ MISTAKES = {
     "seed=x": "seed=x is not a whole number",
     "seed=0,1": "seed=0,1: several values are for antidote.sweep",
     "seed": "seed is no override; write key=value",
-    "x y=1": "x y=1 is no override; write key=value",
+    "x y=1": "x y='1' is no override; write key=value",
     "task=report": "only task=run is run from Python",
     "output=/proc/nowhere": "nothing can be written to /proc/nowhere",
     "unlearning._target_=__main__.Mine": "__main__.Mine is defined in the program",

@@ -13,11 +13,14 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import setup_globals
 from hydra.version import getbase
 from omegaconf import OmegaConf
+from omegaconf.basecontainer import BaseContainer
 from pythons import QUICK, keywords, python
 
 import antidote
+from antidote.door.session import apart
 
 
 @pytest.fixture
@@ -79,6 +82,15 @@ def test_the_callers_log_gets_warnings_and_what_it_asks_for(settings, caplog, mo
     monkeypatch.setattr(logging.getLogger("antidote"), "level", logging.INFO)
     antidote.run(**settings)
     assert any("training and" in r.getMessage() for r in caplog.records)
+
+
+def test_resolvers_of_modules_that_a_run_imports_stay_and_hydras_go(monkeypatch):
+    monkeypatch.setattr(BaseContainer, "_resolvers", {})
+    with apart():
+        OmegaConf.register_new_resolver("twice", lambda x: 2 * x)
+        setup_globals()
+    assert OmegaConf.has_resolver("twice")
+    assert not OmegaConf.has_resolver("now")
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from antidote.door.place import CONF, enter, own
 from antidote.engine.code import anew
 
 OF_A_PROGRAM = GlobalHydra, HydraConfig, JobRuntime, VersionBase
+OF_HYDRA = "hydra", "now", "python_version"  # resolvers
 ONE = threading.RLock()  # Hydra knows one program at a time
 LINE = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"  # as Hydra's log files have it
 
@@ -50,7 +51,8 @@ def apart() -> Iterator[None]:
     finally:
         made = {k: v for k, v in Singleton._instances.items() if k not in OF_A_PROGRAM}
         Singleton._instances = {**made, **{k: before[k] for k in OF_A_PROGRAM if k in before}}
-        BaseContainer._resolvers = resolvers
+        own = {k: v for k, v in BaseContainer._resolvers.items() if k not in OF_HYDRA}
+        BaseContainer._resolvers = {**own, **resolvers}
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from antidote.core import BadInput, require
 from antidote.engine.labels import flat
 from antidote.sweeps.change import parsed
-from hydra_plugins.antidote_plugins import at_home, quoted
+from hydra_plugins.antidote_plugins import at_home, quoted, readable
 
 BARE = re.compile(r"[\w./-]+", re.ASCII)
 
@@ -43,7 +43,7 @@ def written(
         f'overrides are a list, as in ["dataset=digits", "seed=1"], and not {overrides!r}',
     )
     told = [f"{key}={write(value)}" for key, value in flat(settings).items()]
-    said = [quoted(at_home(str(word))) for word in (*overrides, *told)]
+    said = [readable(quoted(at_home(str(word)))) for word in (*overrides, *told)]
     for word in said:
         read(word)
     return said
