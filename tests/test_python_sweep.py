@@ -71,6 +71,14 @@ def test_what_the_shell_has_done_is_done(swept, launch, small):
     assert (row.id, row.folder) == (left["id"], str(left.folder))
 
 
+def test_a_cell_that_is_left_out_has_a_row_too(swept, small):
+    """resume=failed runs what failed, here in vain, and nothing else."""
+    settings = keywords(small) | QUICK | {"output": swept[1], "resume": "failed"}
+    frame = antidote.sweep(**settings | {"poison.target_class": [0, 99], "seed": [0, 5]})
+    assert list(frame["status"]) == ["ok", "left out", "failed", "left out"]
+    assert list(frame["seed"]) == [0, 5, 0, 5]
+
+
 def test_a_grid_may_be_written_as_in_the_shell(settings):
     frame = antidote.sweep(["seed=0,1", "poison_rate=0.05,0.1"], **settings)
     assert list(frame["seed"]) == [0, 0, 1, 1]

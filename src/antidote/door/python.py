@@ -20,6 +20,7 @@ from antidote.door.place import begin
 from antidote.door.session import logged, program, session, undisturbed
 from antidote.door.words import axes, value, words
 from antidote.engine import results as table
+from antidote.engine.attempt import Attempt
 from antidote.engine.cell import Cell
 from antidote.engine.code import anew
 from antidote.engine.labels import flat
@@ -82,13 +83,21 @@ def sweep(overrides: Sequence[str] = (), /, **settings: Any) -> pd.DataFrame:
 
 def frame(rows: Sequence[Row]) -> pd.DataFrame:
     """A table of a sweep's jobs."""
-    told = [table.row(row.record or {}) for row in rows]
+    told = [
+        table.row(row.record or never(row)) | {"status": row.status, "error": row.error}
+        for row in rows
+    ]
     typed = [{o.key_or_group: o.value() for o in map(parsed, row.cell.overrides)} for row in rows]
     first, keys = typed[0], {key: None for settings in typed for key in settings}
     differ = [k for k in keys if k not in told[0] and any(t.get(k) != first.get(k) for t in typed)]
     return pd.DataFrame(
         [{k: t.get(k) for k in differ} | row for t, row in zip(typed, told, strict=True)]
     )
+
+
+def never(row: Row) -> Record:
+    """What there is to say of a cell that was never run, as with resume=failed."""
+    return Attempt(row.cell).about() | {"folder": None, "began": None, "ended": None}
 
 
 def results(output: str | Path = "multirun") -> pd.DataFrame:
