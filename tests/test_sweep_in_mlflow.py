@@ -237,6 +237,7 @@ def test_a_killed_sweeps_parent_is_ended_by_the_next_sweep(small, new, monkeypat
     monkeypatch.setattr(Parent, "finish", lambda *_: None)
     killed = sweep(new, *small, MLFLOW, "seed=0,1")
     monkeypatch.undo()
+    assert killed.status == 0, killed.out
     (parent,) = parents(killed.output)
     assert parent.info.status == "RUNNING"
     (left,) = (killed.output / "sweeps").glob("*.lock")
