@@ -10,7 +10,8 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from hydra.core.utils import JobReturn
 
@@ -53,15 +54,16 @@ class Ray(Parallel):
             os.environ.setdefault(name, "0")
         import ray
 
-        with same_end():
-            ray.init(**{"logging_level": "WARNING", **self.place(), **self.more})
+        handler = signal.getsignal(signal.SIGTERM)
+        ray.init(**{"logging_level": "WARNING", **self.place(), **self.more})
         try:
             # a task that Ray tried again would be a cell begun twice: what is tried again, and how
             # often, is the sweep's to say
             how = {"num_cpus": self.threads, "num_gpus": self.num_gpus, "max_retries": 0}
             begin = ray.remote(**how)(Job.__call__)
-            running = [begin.options(name=f"job {job.number}").remote(job) for job in jobs]
-            return [self.ended(job) for job in running]
+            with handled_by(handler):
+                running = [begin.options(name=f"job {job.number}").remote(job) for job in jobs]
+                return [self.ended(job) for job in running]
         finally:
             ray.shutdown()
 
@@ -84,9 +86,26 @@ class Ray(Parallel):
 
 
 @contextmanager
-def same_end() -> Iterator[None]:
-    """SIGTERM goes on to end the sweep, with its table: Ray's own way is to dump core."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
+def handled_by(handler: Any) -> Iterator[None]:
+    """SIGTERM does what it did before Ray came, whose own way is to dump core.
+
+    While Ray waits it lets no exception through but KeyboardInterrupt.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked: list[tuple[int, FrameType | None]] = []
+
+    def stop(*signalled: Any) -> NoReturn:
+        asked.append(signalled)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if asked and callable(handler):
+            handler(*asked[0])
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
