@@ -284,7 +284,7 @@ def test_a_parent_or_a_note_that_cannot_be_made_keeps_no_job_from_its_run(small,
     def full(*_, **__):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("antidote.sweep.parent.Parent.start", full)
+    monkeypatch.setattr("antidote.sweeps.parent.Parent.start", full)
     monkeypatch.setattr("antidote.task.run.note", full)
     left = sweep(new, *small, MLFLOW, "seed=0,1")
     assert left.status == 0
