@@ -170,7 +170,7 @@ def test_a_run_that_is_stopped_again_while_it_says_so_is_ended_in_mlflow_by_the_
     with monkeypatch.context() as broken:
         broken.setattr("antidote.engine.stages.fit", gone)
         broken.setattr("antidote.engine.mlflow.Mlflow.fail", stopped)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(SystemExit):
             run(*QUICK, "logger=mlflow")
     assert statuses(tmp_path / "output") == ["RUNNING"]
     run(*QUICK, "logger=mlflow")

@@ -143,7 +143,8 @@ def test_a_sweep_with_a_failed_job_ends_with_status_1(sweep):
 
 def test_a_sweep_ends_with_a_table_of_all_jobs(sweep):
     rows = [line.split() for line in sweep[0].stdout.splitlines()]
-    assert ["job", "poison.target_class", "status", "clean", "attack", "healed", "lost"] in rows
+    heads = ["job", "poison.target_class", "status", "clean", "attack", "healed", "lost"]
+    assert [*heads, "class", "lost"] in rows
     assert any(row[:3] == ["0", "0", "ok"] for row in rows)
     assert any(row[:3] == ["1", "99", "failed"] for row in rows)
     assert "job 1 failed: poison.target_class=99 does not exist" in sweep[0].stdout

@@ -279,6 +279,22 @@ def test_a_mark_of_a_database_that_is_broken_by_now_keeps_no_sweep_from_its_jobs
     assert sweep(tmp_path, *small, "seed=0,1").status == 0
 
 
+def test_a_parent_or_a_note_that_cannot_be_made_keeps_no_job_from_its_run(small, new, monkeypatch):
+    def full(*_, **__):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("antidote.sweep.parent.Parent.start", full)
+    monkeypatch.setattr("antidote.task.run.note", full)
+    left = sweep(new, *small, MLFLOW, "seed=0,1")
+    assert left.status == 0
+    assert "the sweep has no run of its own in MLflow: No space left" in left.log
+    assert statuses(left.output) == {"FINISHED": 2}
+    assert {(r.data.tags.get(PARENT), r.data.tags[NOTE]) for r in cells(left.output)} == {
+        (None, "")
+    }
+    assert parents(left.output) == []
+
+
 def test_a_folder_that_is_used_again_has_no_parent_of_an_earlier_sweep(small, new):
     first = sweep(new, *small, MLFLOW, "seed=0,1")
     sweep(new, *small, "seed=2,3", folder=first.folder)

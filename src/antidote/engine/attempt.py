@@ -117,9 +117,17 @@ class Attempt:
             self.start()
             folder = Path(record["folder"])
             healed = net(folder) if self.cell.settings["save_models"] else None
-            self.tracker.finish(record, sorted(folder.glob("*.*")), self.note(record), healed)
+            self.tracker.finish(record, sorted(folder.glob("*.*")), self.noted(record), healed)
             self.records.write(record | {"mlflow": self.tracker.where()})
         return record
+
+    def noted(self, record: Record) -> str:
+        """The note of a record, which costs no result."""
+        try:
+            return self.note(record)
+        except Exception as error:
+            log.warning("MLflow gets no note: %s: %s", type(error).__name__, error)
+            return ""
 
     def epoch(self, figures: Mapping[str, float], epoch: int) -> None:
         """The victim's training, as it goes."""
@@ -145,7 +153,7 @@ class Attempt:
             "command": self.cell.command,
             "commit": commit(),
             "attempt": attempt,
-            "mlflow.note.content": self.note(self.about()),
+            "mlflow.note.content": self.noted(self.about()),
         }
         told |= {"mlflow.parentRunId": parent["run_id"]} if parent else {}
         chosen = {f"choice.{k}": v for k, v in choices.items() if not k.startswith("hydra/")}
@@ -178,7 +186,7 @@ class Attempt:
         record = {**self.about(), **result, "status": "ok", "error": None}
         self.keep(record)
         files = [*made, self.folder / "result.json", *self.logs()]
-        tried(lambda: self.tracker.finish(record, files, self.note(record), net))
+        tried(lambda: self.tracker.finish(record, files, self.noted(record), net))
         if record["mlflow"] and self.tracker.where() is None:  # gone meanwhile: to be sent again
             record["mlflow"] = None
             tried(lambda: self.keep(record))
@@ -236,7 +244,7 @@ class Attempt:
         tried(lambda: self.records.write(record))
         tried(lambda: write(trace, "".join(traceback.format_exception(error))))
         tried(lambda: write(self.folder / "result.json", as_json(record, indent=1)))
-        tried(lambda: self.tracker.fail(sentence, [trace, *self.logs()], self.note(record)))
+        tried(lambda: self.tracker.fail(sentence, [trace, *self.logs()], self.noted(record)))
 
 
 def tidy(records: Records, id: str) -> None:

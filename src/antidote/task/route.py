@@ -106,6 +106,8 @@ def leave(
     made = [files.poison_ids(out / "poison.npz", poison, *rows)]
     if done.traced.scores.isfinite().any():
         made.append(files.traced(out / "traced.npz", split, done.traced))
+    if len(done.traced.rows):
+        made.append(files.named(out / "traced.txt", data, done.traced.rows))
     nets = (done.victim, done.unlearned)
     if cell.settings["save_models"]:
         made += [files.model(path, net) for path, net in zip(models_of(out), nets, strict=True)]

@@ -97,7 +97,10 @@ def adopted(running: Sweep, config: DictConfig) -> Parent:
     if todo:
         about = {"command": typed(config), "done_before": str(done)}
         cells = [row.cell for row in running.rows]
-        parent.start(cells, todo, begun_note(len(cells), done, typed(config)), **about)
+        try:
+            parent.start(cells, todo, begun_note(len(cells), done, typed(config)), **about)
+        except OSError as error:
+            log.warning("the sweep has no run of its own in MLflow: %s", error)
     return parent
 
 

@@ -30,7 +30,7 @@ def show_result(record: Record, log: Path | None = None, own: Sequence[str] = ()
     head = [] if record["sweep"] is None else [f"job {record['job']}: {' '.join(own)}"]
     told: list[RenderableType] = [*head, result_table(record), *verdict(record), *places(record)]
     tell(*told)
-    if log is not None:
+    if log is not None and log.exists():
         with suppress(OSError), log.open("a", encoding="utf-8") as file:
             file.write(rendered(told, file=True))
 
