@@ -305,6 +305,14 @@ def test_an_output_folder_may_have_most_names(small, tmp_path, name):
     assert arrived >= {"result.json", "config.yaml", "run.log"}
 
 
+def test_in_mlflow_the_log_has_its_closing_table(default):
+    there = default[1] / "run.log"
+    told = json.loads((default[1] / "result.json").read_text())["mlflow"]
+    arrived = MlflowClient(told["uri"]).download_artifacts(told["run_id"], there.name)
+    assert "run folder" in there.read_text()
+    assert Path(arrived).read_bytes() == there.read_bytes()
+
+
 @pytest.fixture
 def file(tmp_path):
     (tmp_path / "file").touch()

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sweeps import PLAIN, set_up, sweep
 
-from antidote.engine import attempt, source
+from antidote.engine import left, source
 from antidote.engine.records import Records, seal
 from antidote.engine.store import Store
 from antidote.sweeps.grid import cells
@@ -245,8 +245,8 @@ def test_what_is_left_in_a_folder_decides_whether_a_cell_lacks_it(tmp_path):
     record = {"folder": str(tmp_path), "id": "a"}
     (tmp_path / "result.json").write_text('{"id": "a"}')
     asked = {"save_models": True, "pictures": True}
-    assert attempt.lacks(record, asked)
+    assert left.lacks(record, asked)
     for name in ("victim.safetensors", "unlearned.safetensors", "samples.npz"):
         (tmp_path / name).touch()
-    assert not attempt.lacks(record, asked)
-    assert attempt.lacks(record | {"id": "b"}, asked)  # by now the folder is another run's
+    assert not left.lacks(record, asked)
+    assert left.lacks(record | {"id": "b"}, asked)  # by now the folder is another run's

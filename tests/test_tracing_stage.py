@@ -14,7 +14,7 @@ from antidote.dataset.augment import CropFlip
 from antidote.dataset.digits import digits
 from antidote.discovery import Discovery
 from antidote.engine import stages
-from antidote.engine.attempt import lacks
+from antidote.engine.left import lacks
 from antidote.engine.memo import Remembered
 from antidote.engine.store import Store
 from antidote.tracing.features import Features

@@ -186,6 +186,8 @@ def test_the_result_and_the_command_are_the_runs_note(tracked):
     left, _, run = tracked
     said = run.data.tags["mlflow.note.content"]
     assert f"healed **{100 * left['healed']:.2f} %**" in said.splitlines()[0]
+    judged = left["judgement"]
+    assert f"**Verdict:** {judged['word']}: " in said
     assert f"| clean accuracy | &ensp;{100 * left['clean_accuracy_before']:.2f} % " in said
     folded = said.partition("```\n")[2].removesuffix("\n```")
     assert shlex.split(folded.replace("\\\n", "")) == shlex.split(left["command"])

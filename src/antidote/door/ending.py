@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from antidote.core import BadInput
-from antidote.engine.attempt import STOPPED, Terminated, sentence_of
+from antidote.engine.stop import STOPPED, Terminated, sentence_of
 
 
 @contextmanager

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import json
 import logging
-import signal
 import subprocess
-import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 from torch import nn
@@ -24,9 +19,11 @@ from torch import nn
 from antidote.engine.cell import GROUPS, Cell, bad_input
 from antidote.engine.disk import Lock, as_json, write
 from antidote.engine.labels import run_name, tags
+from antidote.engine.left import lacks
 from antidote.engine.modules import installed
 from antidote.engine.parent import parent_of
 from antidote.engine.records import Record, Records
+from antidote.engine.stop import sentence_of
 from antidote.engine.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -44,30 +41,6 @@ OWN = (  # what a run leaves in its folder; an earlier one's goes first
     "per_class.png",
     "ptn_path.png",
 )
-
-
-class Terminated(BaseException):
-    """SIGTERM: ends a run or a sweep as Ctrl-C does, with status 143."""
-
-
-STOPPED = {KeyboardInterrupt: 130, Terminated: 143}  # exit status, as shells have it
-
-
-@contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """SIGTERM raises `Terminated` in this block, in a main thread; Python allows no other."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise Terminated("ended by SIGTERM")
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class Attempt:
@@ -265,43 +238,11 @@ def tidy(records: Records, id: str) -> None:
     records.unmark(id)
 
 
-def lacks(record: Record, settings: Mapping[str, Any]) -> bool:
-    """Whether a finished run did not leave what is asked for now; pictures can be drawn later.
-
-    A folder may by now be another run's.
-    """
-    if settings.get("ceiling") and not record.get("ceiling"):
-        return True
-    wanted = ["victim.safetensors", "unlearned.safetensors"] * settings["save_models"]
-    wanted += ["samples.npz"] * settings["pictures"]
-    folder = Path(record["folder"])
-    if not all((folder / name).exists() for name in wanted):
-        return True
-    return bool(wanted) and left_by(folder) != record["id"]
-
-
-def left_by(folder: Path) -> str | None:
-    """Which cell's run wrote last into a folder."""
-    try:
-        return json.loads((folder / "result.json").read_text())["id"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def tried(step: Callable[[], object]) -> None:
     try:
         step()
     except Exception as error:
         log.warning("the end of the run could not be recorded everywhere: %s", error)
-
-
-def sentence_of(error: BaseException) -> str:
-    """What happened, for people."""
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
-    if isinstance(error, Terminated):
-        return str(error)
-    return str(bad_input(error) or f"{type(error).__name__}: {error}").strip()
 
 
 @functools.cache

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from antidote.engine import source
-from antidote.engine.attempt import lacks, tidy
+from antidote.engine.attempt import tidy
 from antidote.engine.cell import Cell, short_hash
+from antidote.engine.left import lacks
 from antidote.engine.records import Record, Records
 from antidote.engine.store import Store
 from antidote.engine.tracking import Tracker

@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from antidote.engine.attempt import sentence_of
 from antidote.engine.cell import Cell
 from antidote.engine.records import Record
+from antidote.engine.stop import sentence_of
 
 
 @dataclass(eq=False)

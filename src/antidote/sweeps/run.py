@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from antidote.engine import source
-from antidote.engine.attempt import Attempt, sentence_of, tidy
+from antidote.engine.attempt import Attempt, tidy
 from antidote.engine.cell import Cell
 from antidote.engine.records import Record, Records
+from antidote.engine.stop import sentence_of
 from antidote.engine.store import Store
 from antidote.sweeps.done import Done
 from antidote.sweeps.row import Row, why

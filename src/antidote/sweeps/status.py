@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from antidote.engine import source
 from antidote.engine.cell import Cell
 from antidote.engine.records import Record, Records
 from antidote.engine.store import Store
+from antidote.sweeps.axes import axes, parted
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,7 @@ def detail(records: Records, id: str, status: str) -> str:
     return ""
 
 
-def varied(jobs: Iterable[Sequence[str]]) -> list[str]:
+def varied(jobs: Sequence[Sequence[str]]) -> list[str]:
     """Of each job the overrides that not all jobs have."""
-    told = [list(job) for job in jobs]
-    shared = set.intersection(*map(set, told)) if told else set()
-    return [" ".join(o for o in job if o not in shared) or "the only cell" for job in told]
+    keys = axes(jobs)
+    return [" ".join(o for o in job if parted(o)[0] in keys) or "the only cell" for job in jobs]

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 from omegaconf import DictConfig
 
-from antidote.engine.attempt import Attempt, terminable
+from antidote.engine.attempt import Attempt, tried
 from antidote.engine.cell import Cell
 from antidote.engine.records import Record
+from antidote.engine.stop import terminable
 from antidote.progress import told
 from antidote.report.run.note import note
 
@@ -32,6 +33,7 @@ def run(cfg: DictConfig, show: Callable[[Record], None] | None = None) -> float:
         return math.nan
     if attempt.done is not None:
         show(attempt.done) if show else printed(attempt.done, cell)
+        tried(lambda: attempt.attach(attempt.logs()))  # the log has an end by now
     return record["objective"]
 
 

@@ -19,8 +19,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from antidote.core import BadInput, require
-from antidote.engine.attempt import STOPPED, Terminated, terminable, tried
+from antidote.engine.attempt import tried
 from antidote.engine.cell import Cell, bad_input, command
+from antidote.engine.stop import STOPPED, Terminated, terminable
 from antidote.report.run.note import begun_note, sweep_note
 from antidote.report.run.terminal import address, show_sweep
 from antidote.report.terminal import tell

@@ -16,6 +16,7 @@ from antidote.report.run.terminal import (
     remark,
     told,
     traced,
+    verdict,
 )
 from antidote.report.words import printable, short
 from antidote.sweeps.axes import axes, parted
@@ -36,7 +37,8 @@ def note(record: Record) -> str:
     if record.get("status") != "ok":
         return typed
     head = f"{record['n_poisoned']} poisoned, {record['n_known']} known{traced(record)}"
-    return "\n\n".join([f"{summary(record)}; {head}", results(record), typed])[:MOST]
+    said = [f"**Verdict:** {plain(line)}" for line in verdict(record)]
+    return "\n\n".join([f"{summary(record)}; {head}", *said, results(record), typed])[:MOST]
 
 
 def summary(record: Record) -> str:

@@ -28,7 +28,8 @@ def show_result(record: Record, log: Path | None = None, own: Sequence[str] = ()
     `own`: what a job of a sweep has that not all of them have.
     """
     head = [] if record["sweep"] is None else [f"job {record['job']}: {' '.join(own)}"]
-    told: list[RenderableType] = [*head, result_table(record), *verdict(record), *places(record)]
+    said = [f"verdict     {line}" for line in verdict(record)]
+    told: list[RenderableType] = [*head, result_table(record), *said, *places(record)]
     tell(*told)
     if log is not None and log.exists():
         with suppress(OSError), log.open("a", encoding="utf-8") as file:
@@ -113,7 +114,7 @@ def remark(record: Record, name: str) -> str:
 def verdict(record: Record) -> list[str]:
     """One line; none of a net that is as it was, nor of a record from before there was one."""
     told = record.get("judgement")
-    return [f"verdict     {told['word']}: {told['why']}"] if told else []
+    return [f"{told['word']}: {told['why']}"] if told else []
 
 
 def places(record: Record) -> list[str]:
