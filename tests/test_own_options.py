@@ -1,6 +1,7 @@
 """Options of one's own in ./conf, antidote's own conf/, and other Hydra programs' options."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -69,7 +70,16 @@ def test_what_is_named_as_one_of_antidotes_does_not_take_its_place(here):
 def test_a_run_says_which_option_was_not_read(cli, here, small):
     done = cli(*small, "logger=none", "pictures=false", cwd=here)
     assert done.returncode == 0, done.stderr
-    assert "conf/unlearning/xlf_ptn.yaml is not read, since antidote has an option" in done.stdout
+    said = f"conf/unlearning/xlf_ptn.yaml: not read, since {CONF} has options of that name"
+    assert said in done.stdout
+
+
+def test_a_copy_of_all_options_is_one_warning(cli, small, tmp_path):
+    shutil.copytree(CONF, tmp_path / "conf")
+    done = cli(*small, "logger=none", "pictures=false", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if "not read" in line]
+    assert re.search(r" and \d+ others there: not read", line)
 
 
 def test_another_programs_options_are_its_own(here):

@@ -43,10 +43,10 @@ def begin() -> None:
     """The same for a job, in whichever process it runs; says which options are not one's own."""
     hydra = HydraConfig.get()
     importable(hydra.runtime.cwd)
-    for path in passed_over(hydra.runtime.choices):
-        log.warning(
-            "%s is not read, since antidote has an option of that name; give yours another", path
-        )
+    if unread := list(passed_over(hydra.runtime.choices)):
+        more = f" and {len(unread) - 1} others there" if len(unread) > 1 else ""
+        told = "%s%s: not read, since %s has options of that name; give yours another"
+        log.warning(told, unread[0], more, CONF)
 
 
 def importable(folder: str) -> None:
