@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from antidote.report.benchmark.left import SHOWN, glance, panel, single, spread
+from antidote.report.benchmark.left import SHOWN, glance, panel
 
 
 def cell(poison="gaussian", defence="gd", residual=0.5, **more):
@@ -38,7 +38,7 @@ def test_none_where_it_would_say_nothing_or_too_much(rows):
 
 def drawn(*values, defence="gd", unmet=False):
     rows = pd.DataFrame(
-        [{"defence": defence, "residual": list(values), "unmet": unmet, "single": False}]
+        [{"defence": defence, "residual": list(values), "unmet": unmet, "hits": False}]
     )
     figure = Figure()
     panel(figure, rows, ["none", "gd"], "title")
@@ -71,16 +71,3 @@ def test_what_lies_beyond_is_written_where_it_leaves():
 
 def test_a_method_whose_assumption_does_not_hold_is_marked():
     assert [t.get_text() for t in drawn(0.5, unmet=True).texts] == ["†"]
-
-
-def test_single_targets_have_wilsons_interval():
-    """One of four: (0.046, 0.699), by hand from z = 1.96."""
-    assert spread([1.0, 0.0, 0.0, 0.0], single=True) == pytest.approx((0.0456, 0.6994), abs=1e-4)
-    assert spread([1.0, 1.0, 1.0], single=False) == (1.0, 1.0)  # no unlearning leaves all
-    assert spread([0.5, 0.7], single=False) == (0.5, 0.7)
-
-
-@pytest.mark.parametrize(("targets", "said"), [([1, 1], True), ([1, 2], False), ([4, 4], False)])
-def test_a_run_with_several_targets_has_shares(targets, said):
-    assert single(pd.DataFrame({"n_targets": targets})) == said
-    assert not single(pd.DataFrame({"seed": targets}))

@@ -15,14 +15,18 @@ from antidote.report.benchmark.axes import file_name, reach
 from antidote.report.benchmark.canvas import style
 from antidote.report.benchmark.cells import failed, finished
 from antidote.report.benchmark.curves import stands
+from antidote.report.benchmark.page import half
 from antidote.report.benchmark.setting import called, variants
 from antidote.report.benchmark.summary import (
     aggregate,
+    bounds,
     defended,
     front,
     had,
     interval,
     ordered,
+    single,
+    spread,
     summarise,
 )
 from antidote.report.benchmark.traces import discoveries, found
@@ -112,6 +116,43 @@ def test_an_aggregate_has_an_interval_if_every_seed_did_every_cell():
     (row,) = aggregate(cells).to_dict("records")
     assert row["healed"] == pytest.approx(0.32)
     assert row["healed_half"] == pytest.approx(0.1)
+
+
+HITS = [{"seed": s, "n_targets": 1.0, "attack_success": float(s == 2)} for s in range(4)]
+
+
+def test_hits_and_misses_have_wilsons_bounds():
+    """One of four: (0.046, 0.699), by hand from z = 1.96."""
+    assert spread([1.0, 0.0, 0.0, math.nan, 0.0], hits=True) == pytest.approx(
+        {"": 0.25, "_half": math.nan, "_low": 0.0456, "_high": 0.6994, "_n": 4},
+        abs=1e-4,
+        nan_ok=True,
+    )
+    for values, hits in (([1.0, 1.0, 1.0], False), ([0.5, 0.7], True)):
+        assert spread(values, hits).keys() == {"", "_half", "_n"}  # shares
+
+
+@pytest.mark.parametrize(("targets", "said"), [([1, 1], True), ([1, 2], False), ([4, 4], False)])
+def test_a_run_with_several_targets_has_shares(targets, said):
+    assert single(pd.DataFrame({"n_targets": targets})) == said
+    assert not single(pd.DataFrame({"seed": targets}))
+
+
+@pytest.mark.parametrize("means", [summarise, aggregate])
+def test_targets_that_are_hit_or_missed_are_told_by_wilsons_bounds(means):
+    metric = metrics()["attack_success"]
+    (row,) = means(table(*HITS)).to_dict("records")
+    assert half(row, metric) == "5 to 70"
+    assert tables.figure(pd.Series(row), metric) == "25.00 (5 to 70)"
+    assert half(row, metrics()["accuracy_drop"]) == "± 0.0"
+    low, high = bounds(means(table(*HITS)), "attack_success")
+    assert (low.item(), high.item()) == pytest.approx((0.0456, 0.6994), abs=1e-4)
+
+
+def test_bounds_are_the_mean_and_half_a_width_to_each_side_where_there_is_no_hit():
+    cells = table({"seed": 0, "healed": 0.2}, {"seed": 1, "healed": 0.4})
+    low, high = bounds(summarise(cells), "healed")
+    assert (low.item(), high.item()) == pytest.approx((0.2, 0.4))
 
 
 def test_cells_whose_attack_was_not_learned_stay_in_the_means_and_are_counted():

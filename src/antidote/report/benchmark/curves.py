@@ -10,6 +10,7 @@ import pandas as pd
 
 from antidote.report.benchmark.axes import BENT, NAMES, counted, places, shares, titled
 from antidote.report.benchmark.canvas import Canvas, Picture, handles, style
+from antidote.report.benchmark.summary import bounds
 from antidote.report.words import in_order, rate, short, word
 
 STEP = 0.7  # percent between the points of two methods, so that none hides another
@@ -25,8 +26,9 @@ def discovery(summary: pd.DataFrame) -> list[Picture]:
         n = counted(part["accuracy_drop_n"])
         caption = (
             f"Means over seeds ({n}). Bars: 95 % intervals over seeds (Student t; the range where "
-            "n = 2), none where n = 1, cut at the panel's edge. Methods stand side by side at each "
-            f"share, so that none hides another. {BENT}"
+            "n = 2; Wilson where a target is hit or missed), none where n = 1, cut at the panel's "
+            "edge. Methods stand side by side at each share, so that none hides another. "
+            f"{BENT}"
         )
         panels = [
             partial(against_discovery, rows=rows, place=part)
@@ -47,7 +49,8 @@ def against_discovery(figure: Canvas, rows: pd.DataFrame, place: pd.DataFrame) -
         for i, method in enumerate(methods):
             part = rows[rows["defence"] == method]
             x = part["discovered"].map(at) + STEP * (i - (len(methods) - 1) / 2)
-            bars = part[f"{measure}_half"]
+            low, high = bounds(part, measure)
+            bars = [part[measure] - low, high - part[measure]]
             _, _, drawn = axis.errorbar(x, part[measure], bars, elinewidth=0.8, **style(method))
             for bar in drawn:
                 bar.set_alpha(0.35)

@@ -10,10 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 
-from antidote.metrics.targets import wilson
 from antidote.report.benchmark.axes import counted, titled
 from antidote.report.benchmark.canvas import Canvas, Picture, style
-from antidote.report.benchmark.summary import PLACE, interval, unmet
+from antidote.report.benchmark.summary import PLACE, single, spread, unmet
 from antidote.report.words import in_order, look, rate
 
 LEFT = "residual"
@@ -33,7 +32,7 @@ def glance(cells: pd.DataFrame) -> list[Picture]:
     runs = told.groupby([*ATTACK, "defence"], dropna=False, sort=False)
     rows = runs[LEFT].agg(list).reset_index()
     rows["unmet"] = [unmet(part) for _, part in runs]
-    rows["single"] = [single(part) for _, part in runs]
+    rows["hits"] = [single(part) for _, part in runs]
     panels = [
         partial(panel, rows=part, methods=methods, title=title(part.iloc[0]))
         for _, part in rows.groupby(ATTACK, dropna=False, sort=False)
@@ -64,7 +63,7 @@ def panel(figure: Canvas, rows: pd.DataFrame, methods: list[str], title: str) ->
         axis.axvline(mark, color="#555555", linewidth=1, linestyle=":" if mark else "-", zorder=1)
     for _, row in rows.iterrows():
         y, mean = methods.index(row["defence"]), sum(row[LEFT]) / len(row[LEFT])
-        draw(axis, y, row[LEFT], row["defence"], row["single"])
+        draw(axis, y, row[LEFT], row["defence"], row["hits"])
         if row["unmet"]:
             axis.text(min(max(mean, SHOWN[0]), SHOWN[1]), y - 0.2, "†", fontsize=8, ha="center")
     axis.set_title(title, fontsize=9)
@@ -74,23 +73,11 @@ def panel(figure: Canvas, rows: pd.DataFrame, methods: list[str], title: str) ->
     axis.set_yticks(range(len(methods)), [look(m)["label"] for m in methods], fontsize=7.5)
 
 
-def single(cells: pd.DataFrame) -> bool:
-    """Whether each run has one target, which is hit or missed."""
-    return "n_targets" in cells and bool((cells["n_targets"] == 1).all())
-
-
-def spread(values: list[float], single: bool) -> tuple[float, float]:
-    """Of the mean: Wilson's for single targets, else `interval`'s; 95 %."""
-    mean, half, n = interval(values)
-    if single:
-        return wilson(int(sum(values)), n)
-    return mean - half, mean + half
-
-
-def draw(axis: Axes, y: int, values: list[float], defence: str, single: bool) -> None:
+def draw(axis: Axes, y: int, values: list[float], defence: str, hits: bool) -> None:
     how: dict[str, Any] = style(defence) | {"linestyle": ""}
-    mean, _, n = interval(values)
-    low, high = spread(values, single)
+    told = spread(values, hits)
+    mean, n, half = told[""], len(values), told["_half"]
+    low, high = told.get("_low", mean - half), told.get("_high", mean + half)
     axis.plot(values, [y] * n, **how | {"alpha": 0.3, "markersize": 0.6 * how["markersize"]})
     if n > 1:
         axis.plot([low, high], [y, y], color=how["color"], linewidth=1.2, zorder=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -99,8 +100,12 @@ def head(metric: Metric, name: str = "") -> str:
 
 
 def half(row: dict[str, Any], metric: Metric) -> str:
-    """The interval's half width as "± 1.2", empty if there is none."""
-    value = row[f"{metric.name}_half"]
+    """The interval's half width as "± 1.2", its bounds as "41 to 93", empty if there is none."""
+    value, low, high = (
+        row.get(f"{metric.name}_{end}", math.nan) for end in ("half", "low", "high")
+    )
+    if not words.missing(low):
+        return f"{100 * low:.0f} to {100 * high:.0f}"
     if metric.unit not in ("share", "points") or words.missing(value):
         return ""
     return f"± {100 * value:.1f}"

@@ -11,10 +11,13 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from antidote.metrics.table import shown, table
+from antidote.metrics.targets import wilson
 from antidote.report.words import defence, in_order, tracers_in_order
 
 PLACE = ["poison", "dataset", "model", "setting"]  # cells of one place are drawn together
 GROUP = [*PLACE, "rate", "discovered", "tracing", "method"]  # differ in nothing but the seed
+# of a single target 0 or 1
+HIT_OR_MISSED = "attack_success", "residual", "healed", "healed_asr", "healed_raw", "recovered"
 LEARNED = 0.5  # attack success from which the victim counts as poisoned
 
 
@@ -59,6 +62,34 @@ def interval(values: Sequence[float]) -> tuple[float, float, int]:
     return float(known.mean()), float(half), n
 
 
+def single(cells: pd.DataFrame) -> bool:
+    """Whether each run has one target, which is hit or missed."""
+    return "n_targets" in cells and bool((cells["n_targets"] == 1).all())
+
+
+def spread(values: Sequence[float], hits: bool) -> dict[str, float]:
+    """Mean, `_half` and `_n` as of `interval`.
+
+    Of `hits`, values that are all 0 or 1, Wilson's bounds, 95 %, as `_low` and `_high` instead of
+    `_half`.
+    """
+    mean, half, n = interval(values)
+    known = [value for value in values if not math.isnan(value)]
+    if not (hits and n and set(known) <= {0.0, 1.0}):
+        return {"": mean, "_half": half, "_n": n}
+    low, high = wilson(int(sum(known)), n)
+    return {"": mean, "_half": math.nan, "_low": low, "_high": high, "_n": n}
+
+
+def bounds(rows: pd.DataFrame, measure: str) -> tuple[pd.Series, pd.Series]:
+    """Of each row's interval; NaN where there is none."""
+    low, high = (
+        rows.get(f"{measure}{end}", pd.Series(math.nan, rows.index)) for end in ("_low", "_high")
+    )
+    mean, half = rows[measure], rows[f"{measure}_half"]
+    return low.fillna(mean - half), high.fillna(mean + half)
+
+
 def ordered(cells: pd.DataFrame) -> pd.DataFrame:
     """By place, rate, share discovered (what has no share comes first), method, tracer and seed."""
     rank = {method: i for i, method in enumerate(in_order(cells["method"]))}
@@ -78,8 +109,10 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     rows, measured = [], measures(cells)
     for group, members in cells.groupby(GROUP, sort=False, dropna=False):
         row = dict(zip(GROUP, group, strict=True)) | {"share": members["share"].iloc[0]}
+        hits = HIT_OR_MISSED if single(members) else ()
         for measure in measured:
-            row[measure], row[f"{measure}_half"], row[f"{measure}_n"] = interval(members[measure])
+            told = spread(members[measure].tolist(), measure in hits)
+            row |= {f"{measure}{what}": value for what, value in told.items()}
         row["runs"] = len(members)
         row["unmet"] = unmet(members)
         row["attack_not_learned"] = int(unlearnable(members).sum())
@@ -101,19 +134,23 @@ def aggregate(cells: pd.DataFrame) -> pd.DataFrame:
     """Per method the unweighted mean over (data set, net, rate, discovered): the papers' aggregate.
 
     A cell is first averaged over its seeds. `_half`: as `interval` has it, over each seed's own
-    aggregate, NaN unless every seed did the same cells. A method with a tracer is one by itself.
+    aggregate, NaN unless every seed did the same cells; `_low`, `_high` as of `spread`. A method
+    with a tracer is one by itself.
     """
     rows, measured = [], measures(cells)
     names = ["poison", "setting", "tracing", "method"]
+    where = ["dataset", "model", "rate", "discovered"]
     for group, members in cells.groupby(names, sort=False):
-        where = ["dataset", "model", "rate", "discovered"]
         row: dict[str, Any] = dict(zip(names, group, strict=True))
+        alone = single(members) and members.groupby(where, dropna=False).ngroups == 1
+        hits = HIT_OR_MISSED if alone else ()
         for measure in measured:
             known = members.groupby([*where, "seed"], dropna=False)[measure].mean()
             grid = known.unstack("seed").dropna(how="all")
             row[measure] = float(grid.mean(axis=1).mean()) if len(grid) else math.nan
             whole = len(grid) > 0 and not grid.isna().any(axis=None)
-            row[f"{measure}_half"] = interval(grid.mean())[1] if whole else math.nan
+            told = spread(grid.mean().tolist() if whole else [], measure in hits)
+            row |= {f"{measure}{e}": told[e] for e in ("_half", "_low", "_high") if e in told}
         row["cells"] = members.groupby(where, dropna=False).ngroups
         row["runs"], row["unmet"] = len(members), unmet(members)
         rows.append(row)

@@ -46,6 +46,8 @@ def figure(row: pd.Series, metric: Metric) -> str:
         return "--"
     times, digits = (100, 2) if metric.unit in ("share", "points") else (1, 1)
     plus = "" if missing(half) else f" $\\pm$ {times * half:.{digits}f}"
+    if not missing(low := row.get(f"{metric.name}_low")):
+        plus = f" ({times * low:.0f} to {times * row[f'{metric.name}_high']:.0f})"
     return f"{round(times * value, digits) + 0.0:.{digits}f}{plus}"
 
 
@@ -71,7 +73,8 @@ def methods_tex(methods: pd.DataFrame) -> str:
     ]
     about = (
         "Unweighted means over (data set, net, poison rate, discovery); each cell is a mean over "
-        r"seeds. Shares in \%, losses in points; $\pm$ 95 \% over seeds (Student t; of two: range)."
+        r"seeds. Shares in \%, losses in points; $\pm$ 95 \% over seeds (Student t; of two: range; "
+        r"in brackets: Wilson's bounds)."
     )
     return latex(["poison", "method", *["tracing"] * told], lines, about, "cells", list(methods))
 
@@ -94,7 +97,7 @@ def summary_tex(summary: pd.DataFrame) -> str:
         for _, row in summary.iterrows()
     ]
     about = (
-        r"Means over seeds, $\pm$ 95 \% (Student t; two seeds: their range). "
+        r"Means over seeds, $\pm$ 95 \% (Student t; of two: range; in brackets: Wilson's bounds). "
         r"Shares in \%, losses in points."
     )
     texts = ["place", "poisoned", "discovered", "method", *["tracing"] * told]
