@@ -149,6 +149,12 @@ def test_targets_that_are_hit_or_missed_are_told_by_wilsons_bounds(means):
     assert (low.item(), high.item()) == pytest.approx((0.0456, 0.6994), abs=1e-4)
 
 
+def test_a_target_that_the_attack_missed_has_nothing_to_heal_and_the_others_keep_their_bounds():
+    missed = {"seed": 4, "n_targets": 1.0, "attack_success": 0.0}
+    (row,) = aggregate(table(*({"healed": 1.0} | hit for hit in HITS), missed)).to_dict("records")
+    assert half(row, metrics()["healed"]) == "51 to 100"  # four of four
+
+
 def test_bounds_are_the_mean_and_half_a_width_to_each_side_where_there_is_no_hit():
     cells = table({"seed": 0, "healed": 0.2}, {"seed": 1, "healed": 0.4})
     low, high = bounds(summarise(cells), "healed")

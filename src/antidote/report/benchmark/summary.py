@@ -134,8 +134,8 @@ def aggregate(cells: pd.DataFrame) -> pd.DataFrame:
     """Per method the unweighted mean over (data set, net, rate, discovered): the papers' aggregate.
 
     A cell is first averaged over its seeds. `_half`: as `interval` has it, over each seed's own
-    aggregate, NaN unless every seed did the same cells; `_low`, `_high` as of `spread`. A method
-    with a tracer is one by itself.
+    aggregate, NaN unless every seed did the same cells; `_low`, `_high` as of `spread`, where there
+    is one cell. A method with a tracer is one by itself.
     """
     rows, measured = [], measures(cells)
     names = ["poison", "setting", "tracing", "method"]
@@ -149,7 +149,7 @@ def aggregate(cells: pd.DataFrame) -> pd.DataFrame:
             grid = known.unstack("seed").dropna(how="all")
             row[measure] = float(grid.mean(axis=1).mean()) if len(grid) else math.nan
             whole = len(grid) > 0 and not grid.isna().any(axis=None)
-            told = spread(grid.mean().tolist() if whole else [], measure in hits)
+            told = spread(grid.mean().tolist() if whole or measure in hits else [], measure in hits)
             row |= {f"{measure}{e}": told[e] for e in ("_half", "_low", "_high") if e in told}
         row["cells"] = members.groupby(where, dropna=False).ngroups
         row["runs"], row["unmet"] = len(members), unmet(members)
