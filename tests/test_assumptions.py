@@ -9,7 +9,8 @@ import torch
 from antidote.core import Poison, Samples
 from antidote.engine.stages import unmet
 from antidote.metrics.score import Untouched
-from antidote.report.benchmark.summary import unmet as any_unmet
+from antidote.report.benchmark.summary import DAGGER
+from antidote.report.benchmark.summary import unmet as unmet_of
 from antidote.unlearning.chain import Chain
 from antidote.unlearning.none import Nothing
 
@@ -50,7 +51,9 @@ def test_a_run_leaves_it_on_record(run):
     assert run("poison=badnets", "unlearning=xlf_ptn")["unmet"] == ""
 
 
-def test_one_cell_is_enough_for_a_mean_to_be_marked():
-    assert any_unmet(pd.DataFrame({"unmet": ["", "wrong labels"]}))
-    assert not any_unmet(pd.DataFrame({"unmet": ["", None]}))
-    assert not any_unmet(pd.DataFrame({"seed": [0]}))
+def test_a_mean_is_marked_by_whether_it_is_some_of_its_cells_or_all():
+    """A single known sample of BadNets may be of the target class, and its label true."""
+    assert DAGGER[unmet_of(pd.DataFrame({"unmet": ["wrong labels"] * 2}))] == "†"
+    assert DAGGER[unmet_of(pd.DataFrame({"unmet": ["", "wrong labels"]}))] == "(†)"
+    assert DAGGER[unmet_of(pd.DataFrame({"unmet": ["", None]}))] == ""
+    assert DAGGER[unmet_of(pd.DataFrame({"seed": [0]}))] == ""

@@ -17,7 +17,7 @@ from antidote.metrics.score import LEAST
 from antidote.metrics.table import Metric, shown
 from antidote.report import words
 from antidote.report.benchmark.canvas import Picture
-from antidote.report.benchmark.summary import LEARNED, had, traced, unlearnable, unmet
+from antidote.report.benchmark.summary import DAGGER, LEARNED, had, traced, unlearnable, unmet
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def environment() -> jinja2.Environment:
         "colour": lambda name: words.look(name)["colour"],
         "figure": figure,
     }
-    made.globals |= {"half": half, "head": head}
+    made.globals |= {"half": half, "head": head, "dagger": DAGGER}
     return made
 
 

@@ -18,6 +18,7 @@ PLACE = ["poison", "dataset", "model", "setting"]  # cells of one place are draw
 GROUP = [*PLACE, "rate", "discovered", "tracing", "method"]  # differ in nothing but the seed
 # of a single target 0 or 1
 HIT_OR_MISSED = "attack_success", "residual", "healed", "healed_asr", "healed_raw", "recovered"
+DAGGER = {"": "", "some": "(†)", "all": "†"}  # of `unmet`
 LEARNED = 0.5  # attack success from which the victim counts as poisoned
 
 
@@ -125,9 +126,10 @@ def unlearnable(cells: pd.DataFrame) -> pd.Series:
     return cells["attack_success_before"] < LEARNED
 
 
-def unmet(cells: pd.DataFrame) -> bool:
-    """Whether in any of them the known poison was not what the method is made for."""
-    return "unmet" in cells and bool(cells["unmet"].fillna("").astype(bool).any())
+def unmet(cells: pd.DataFrame) -> str:
+    """In which of them the known poison was not what the method is made for: all, some or ""."""
+    told = cells["unmet"].fillna("").astype(bool) if "unmet" in cells else pd.Series([False])
+    return "all" if told.all() else "some" if told.any() else ""
 
 
 def aggregate(cells: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,137 @@
+"""The tables of README.md about tracing, from the cells.csv beside it.
+
+    python results/tables.py
+
+Prints them; a test holds the README to them. Figures are means over the seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+HERE = Path(__file__).parent
+ATTACKS = {
+    "badnets": "BadNets patch",
+    "faint_patch": "faint patch (opacity 0.2)",
+    "blended": "blended noise (opacity 0.2)",
+    "sinusoid": "sinusoid (SIG, wrong labels)",
+    "two_triggers": "two patches, one never discovered",
+    "adaptive_blend": "Adaptive-Blend",
+    "all_to_all": "all-to-all patch",
+    "sinusoid_clean": "clean-label sinusoid",
+    "interclass": "interclass confusion",
+    "label_noise": "labels drawn anew",
+}
+KNOWN = {"one": "one", "10pct": "10 %"}
+TRACERS = "features", "confidence", "influence", "fall", "spectral", "activation_clustering"
+
+
+def cells(name: str) -> pd.DataFrame:
+    return pd.read_csv(HERE / name / "cells.csv").fillna({"tracing": "none"})
+
+
+def attacks(name: str, tracing: str) -> str:
+    """Every method against every attack, with one tracer or without."""
+    table = cells(name)
+    table = table[table["tracing"] == tracing]
+    methods = list(dict.fromkeys(table["method"]))
+    traced = ["recall / precision"] * (tracing != "none")
+    beside = ["floor", "recovered by `relabel`"] * (tracing != "none")
+    rows = []
+    for attack, known, part in places(table):
+        by_method = {m: part[part["method"] == m] for m in methods}
+        found = [shares(part)] * len(traced)
+        told = [outcome(by_method[m]) for m in methods]
+        ends = [
+            percent(part["attack_success_floor"]),
+            percent(by_method["relabel"]["recovered"], 0),
+        ]
+        rows.append([attack, known, *found, *told, *ends[: len(beside)]])
+    return markdown(["attack", "known", *traced, *map(code, methods), *beside], rows)
+
+
+def swaps(name: str = "traced_swaps_small") -> str:
+    """Wrong labels without a trigger: every tracer with every method."""
+    table = cells(name)
+    methods = list(dict.fromkeys(table["method"]))
+    rows = []
+    for attack, known, part in places(table):
+        for tracing in ("none", "features", "confidence"):
+            here = part[part["tracing"] == tracing]
+            found = "-" if tracing == "none" else shares(here)
+            told = [outcome(here[here["method"] == m]) for m in methods]
+            rows.append([attack, known, code(tracing), found, *told])
+    heads = ["labels", "known", "tracing", "recall / precision", *map(code, methods)]
+    return markdown(heads, rows)
+
+
+def tracers(names: Sequence[str]) -> str:
+    """Recall and precision of all of them."""
+    table = pd.concat([cells(name) for name in names])
+    rows = [
+        [attack, known, *(shares(part[part["tracing"] == tracer]) for tracer in TRACERS)]
+        for attack, known, part in places(table)
+    ]
+    return markdown(["attack", "known", *map(code, TRACERS)], rows)
+
+
+def places(table: pd.DataFrame) -> Iterable[tuple[str, str, pd.DataFrame]]:
+    """(attack, known, its cells), an attack being named once."""
+    for poison in (p for p in ATTACKS if p in set(table["poison"])):
+        for i, known in enumerate(KNOWN):
+            part = table[(table["poison"] == poison) & (table["discovery"] == known)]
+            yield "" if i else ATTACKS[poison], KNOWN[known], part
+
+
+def shares(part: pd.DataFrame) -> str:
+    """Recall and precision of a tracer; of each seed if one of them found nothing."""
+    seeds = part.drop_duplicates("seed").sort_values("seed")
+    assert len(seeds), "not run"
+    nothing = seeds["tracing/rows"] == 0
+    if nothing.all():
+        return "nothing"
+    if not nothing.any():
+        return f"{number(seeds['tracing/recall'], 0)} / {percent(seeds['tracing/precision'], 0)}"
+    return "; ".join(shares(seed.to_frame().T) for _, seed in seeds.iterrows())
+
+
+def outcome(part: pd.DataFrame) -> str:
+    """Healed, points lost, attack success left."""
+    lost, success = number(part["accuracy_drop"], 1), percent(part["attack_success"], 1)
+    healed = "-" if part["healed"].isna().all() else percent(part["healed"], 1)
+    return f"{healed}, {lost}, {success}"
+
+
+def number(values: pd.Series, digits: int = 1) -> str:
+    """The mean, in percent."""
+    return f"{round(100 * values.astype(float).mean(), digits) + 0.0:.{digits}f}"
+
+
+def percent(values: pd.Series, digits: int = 1) -> str:
+    return f"{number(values, digits)} %"
+
+
+def code(name: str) -> str:
+    return f"`{name}`"
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def all_tables() -> list[str]:
+    tracer_grids = ["tracers_small", "tracers_labels_small", "tracers_swaps_small"]
+    of_attacks = [
+        attacks(name, tracing)
+        for tracing in ("features", "none")
+        for name in ("traced_attacks_small", "traced_labels_small")
+    ]
+    return [*of_attacks, swaps(), tracers(tracer_grids)]
+
+
+if __name__ == "__main__":
+    print(*all_tables(), sep="\n\n")
