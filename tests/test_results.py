@@ -10,6 +10,7 @@ import pytest
 
 HERE = Path(__file__).parents[1] / "results"
 FOLDERS = sorted(path.parent.name for path in HERE.glob("*/cells.csv"))
+TABLES = runpy.run_path(str(HERE / "tables.py"), run_name="tables")
 REBUILD = runpy.run_path(str(HERE / "rebuild.py"), run_name="rebuild")
 
 
@@ -98,19 +99,6 @@ def test_the_readme_says_what_the_tables_say(heading, name, poison):
         )
 
 
-ATTACKS = {  # as the README calls them
-    "BadNets patch": "badnets",
-    "faint patch (opacity 0.2)": "faint_patch",
-    "blended noise (opacity 0.2)": "blended",
-    "sinusoid (SIG, wrong labels)": "sinusoid",
-    "two patches, one never discovered": "two_triggers",
-    "Adaptive-Blend": "adaptive_blend",
-    "all-to-all patch": "all_to_all",
-    "clean-label sinusoid": "sinusoid_clean",
-}
-KNOWN = {"one": "one", "10 %": "10pct"}
-
-
 def near(told: str, value: float, digits: int) -> bool:
     """Whether a figure is that value, rounded."""
     return abs(float(told.split()[0]) - value) <= 0.51 * 10**-digits
@@ -127,34 +115,24 @@ def rows_of(text: str) -> list[list[str]]:
     return [row for row in rows if set(row[0]) != {"-"}]
 
 
-@pytest.mark.parametrize("name", ["traced_attacks_small", "traced_labels_small"])
-def test_the_readme_says_of_traced_attacks_what_the_tables_say(name):
-    table = cells(name).query("tracing == 'features'")
-    text = (HERE / "README.md").read_text().split("## Attacks that are harder", 1)[1]
-    attack, methods, seen = "", [], 0
-    for line in text.split("\n## ")[0].splitlines():
-        row = [cell.strip() for cell in line.split("|")[1:-1]]
-        if "recall / precision" in row:
-            methods = [cell.strip("`") for cell in row[3:-2]]
-        if len(row) < 4 or row[1] not in KNOWN:
-            continue
-        attack = ATTACKS.get(row[0], attack)
-        here = table[(table["poison"] == attack) & (table["discovery"] == KNOWN[row[1]])]
-        if here.empty:
-            continue
-        by_method = {m: here[here["method"] == m].iloc[0] for m in methods}
-        first = by_method["relabel"]
-        if row[2] != "nothing":
-            recall, precision = row[2].removesuffix(" %").split(" / ")
-            assert near(recall, 100 * first["tracing/recall"], 0)
-            assert near(precision, 100 * first["tracing/precision"], 0)
-        for method, told in zip(methods, row[3:-2], strict=True):
-            for figure, value in zip(told.split(", "), figures(by_method[method]), strict=True):
-                assert near(figure, value, 1), (attack, row[1], method)
-        assert near(row[-2], 100 * first["attack_success_floor"], 1)
-        assert near(row[-1], 100 * first["recovered"], 0)
-        seen += 1
-    assert seen >= 4
+@pytest.mark.parametrize("number", range(len(TABLES["all_tables"]())))
+def test_the_readme_has_the_tables_of_tracing(number):
+    assert TABLES["all_tables"]()[number] in (HERE / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("method", "reached"), [("relabel", 11), ("restamp", 10)])
+def test_the_aim_on_harder_attacks_is_reached_where_the_readme_says(method, reached):
+    """What a net that never saw the poison has, 2 points above the floor, for half a point."""
+    table = pd.concat(map(cells, ["traced_attacks_small", "traced_labels_small"]))
+    table = table.query("tracing == 'features' and method == @method")
+    names = ["recovered", "attack_success", "attack_success_floor", "accuracy_drop"]
+    rows = table.groupby(["poison", "discovery"])[names].mean()
+    whole, success = rows["recovered"] >= 1, rows["attack_success"]
+    met = (success <= rows["attack_success_floor"] + 0.02) & (rows["accuracy_drop"] <= 0.005)
+    assert len(rows) == 16
+    assert (whole & met).sum() == reached
+    missed = rows[~(whole & met)].drop("adaptive_blend")
+    assert (missed["recovered"] > 0.995).all()
 
 
 def compared(text: str, table: pd.DataFrame) -> None:
@@ -199,42 +177,6 @@ def test_the_readme_says_what_traced_methods_take_against_retraining():
         ]
         for figure, value in zip(told, values, strict=True):
             assert near(figure, value, 2), name
-
-
-def test_the_readme_says_of_swapped_classes_what_the_table_says():
-    table = cells("traced_swaps_small").fillna({"tracing": "none"})
-    table = table.query("poison == 'interclass' and method == 'relabel'")
-    text = (HERE / "README.md").read_text().split("Wrong labels without a trigger", 1)[1]
-    rows = rows_of(text.split("come to the same here")[0])[1:]
-    assert len(rows) == len(table) == 6
-    for known, tracing, found, told in rows:
-        chosen = (table["discovery"] == KNOWN[known]) & (table["tracing"] == tracing.strip("`"))
-        (row,) = (row for _, row in table[chosen].iterrows())
-        if "/" in found:
-            shares = found.removesuffix(" %").split(" / ")
-            for share, name in zip(shares, ("recall", "precision"), strict=True):
-                assert near(share, 100 * row[f"tracing/{name}"], 0)
-        for figure, value in zip(told.split(", "), figures(row), strict=True):
-            assert near(figure, value, 1), (known, tracing)
-
-
-def test_the_readme_says_of_tracers_what_the_table_says():
-    table, attack = cells("tracers_small"), ""
-    text = (HERE / "README.md").read_text().split("## Tracers side by side", 1)[1]
-    heads, *rows = rows_of(text.split("\n## ")[0])
-    assert len(rows) == 12
-    for row in rows:  # the first cell is empty where the attack is the one above
-        name, known, *told = row if len(row) == len(heads) else ["", *row]
-        attack = ATTACKS.get(name, attack)
-        here = (table["poison"] == attack) & (table["discovery"] == KNOWN[known])
-        for head, found in zip(heads[2:], told, strict=True):
-            (cell,) = (c for _, c in table[here & (table["tracing"] == head.strip("`"))].iterrows())
-            shares = [cell[f"tracing/{share}"] for share in ("recall", "precision")]
-            if found == "nothing":
-                assert cell["tracing/rows"] == 0
-                continue
-            for figure, share in zip(found.removesuffix(" %").split(" / "), shares, strict=True):
-                assert near(figure, 100 * share, 0), (attack, known, head)
 
 
 def test_the_readme_says_what_is_left_of_gaussian_poison():

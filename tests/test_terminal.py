@@ -151,6 +151,42 @@ def test_a_sweeps_table_has_a_line_per_job_with_what_differs(capsys):
     assert ["2", "ok,", "1", "failed,", "1", "killed;", "folders", "in", "folder"] in said
 
 
+FULL = {
+    "tracing": "features",
+    "clean_accuracy": 0.9,
+    "attack_success": 0.1,
+    "healed": 0.5,
+    "accuracy_drop": 0.01,
+    "worst_class_drop": 0.2,
+    "tracing/recall": 1.0,
+    "tracing/precision": 0.75,
+}
+WIDE = [
+    job("0", "discovery=one", "tracing=activation_clustering", "unlearning=xlf_ptn_repair", **FULL),
+    job("1", "discovery=10pct", "tracing=features", "unlearning=relabel_projection", **FULL),
+]
+
+
+def test_in_a_file_a_sweeps_table_is_not_folded(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    show_sweep(WIDE, "folder")
+    said = lines(capsys)
+    row = ["1", "10pct", "features", "relabel_projection", "ok", "90.0", "10.0", "50.0", "1.0"]
+    assert [*row, "20.0", "100.0", "75.0"] in said
+    assert "no" not in [line[0] for line in said if line]
+
+
+def test_a_narrow_terminal_shows_fewer_figures_and_no_folded_words(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "95")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    show_sweep(WIDE, "folder")
+    said = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out)  # colours
+    assert max(map(len, said.splitlines())) <= 95
+    assert re.search(r"1 +10pct +features +relabel_projection +ok +90.0 +10.0 +50.0 +1.0", said)
+    assert "no room for class lost, recall, prec.: see the report" in said
+
+
 def test_a_sweeps_table_shows_numbers_as_they_were_typed(capsys):
     show_sweep([job("0", "poison_rate='0.03'"), job("1", "poison_rate=1pct")], "folder")
     said = lines(capsys)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
 from rich.text import Text
 
 from antidote.progress import past_bars
 from antidote.report.words import missing, printable
+
+UNFOLDED = 10_000  # letters, more than any line has
 
 
 def plain(value: object) -> Text:
@@ -43,8 +47,23 @@ def rendered(things: Iterable[RenderableType], file: bool = False) -> str:
         if isinstance(thing, str):
             console.print(plain(thing), soft_wrap=True)
         else:
-            console.print(thing)
+            console.print(thing, crop=False)
     return draft.getvalue().encode(encoding, "replace").decode(encoding)
+
+
+class Widest:
+    """Of tables, the widest first, the one that needs no folding; in a file the first of all."""
+
+    def __init__(self, tables: Sequence[Table]) -> None:
+        self.tables = tables
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for table in self.tables:
+            whole = Measurement.get(console, options.update(width=UNFOLDED), table).maximum
+            if whole <= options.max_width or not console.is_terminal:
+                yield from console.render(table, options.update(width=whole))
+                return
+        yield self.tables[-1]
 
 
 class Draft(io.StringIO):

@@ -15,11 +15,12 @@ from rich.table import Table
 
 from antidote.engine.labels import tracer
 from antidote.metrics.table import Metric, shown, table
-from antidote.report.terminal import percent, plain, rendered, tell
+from antidote.report.terminal import Widest, percent, plain, rendered, tell
 from antidote.report.words import missing, printable, short
 from antidote.sweeps.axes import axes, parted
 
 Record = Mapping[str, Any]
+FEWEST = 4  # figures of a job that are told however narrow a terminal is
 
 
 def show_result(record: Record, log: Path | None = None, own: Sequence[str] = ()) -> None:
@@ -139,18 +140,24 @@ def show_sweep(rows: Sequence[Record], folder: str | Path) -> None:
     lines = [f"job {row['job']} {row['status']}: {row['error']}" for row in wrong]
     count = Counter({"ok": 0, "failed": 0}) + Counter(row["status"] for row in rows)
     states = dict.fromkeys(("ok", "failed", *count))
-    told = ", ".join(f"{count[state]} {state}" for state in states)
-    tell(sweep_table(rows), *lines, f"{told}; folders in {folder}")
-
-
-def sweep_table(rows: Sequence[Record]) -> Table:
-    settings = [dict(map(parted, row["overrides"])) for row in rows]
-    keys = sorted(axes([row["overrides"] for row in rows]))
+    counts = ", ".join(f"{count[state]} {state}" for state in states)
     had = {m.name for m in shown("sweep") for row in rows if is_number(told(row, m.name))}
     metrics = in_order(shown("sweep", had))
+    fewer = range(len(metrics), min(len(metrics), FEWEST) - 1, -1)
+    tables = [sweep_table(rows, metrics[:n], metrics[n:]) for n in fewer]
+    tell(Widest(tables), *lines, f"{counts}; folders in {folder}")
+
+
+def sweep_table(rows: Sequence[Record], metrics: Sequence[Metric], left: Sequence[Metric]) -> Table:
+    """With a column for each of `metrics`, and none for those that are `left` out."""
+    settings = [dict(map(parted, row["overrides"])) for row in rows]
+    keys = sorted(axes([row["overrides"] for row in rows]))
     made = Table(
         title="Jobs; figures in %", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
+    if left:
+        names = ", ".join(metric.brief for metric in left)
+        made.caption, made.caption_justify = f"no room for {names}: see the report", "left"
     for column in ("job", *keys, "status"):
         made.add_column(plain(column), overflow="fold")
     for metric in metrics:
