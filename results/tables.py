@@ -59,11 +59,11 @@ def swaps(name: str = "traced_swaps_small") -> str:
     methods = list(dict.fromkeys(table["method"]))
     rows = []
     for attack, known, part in places(table):
-        for tracing in ("none", "features", "confidence"):
+        for i, tracing in enumerate(("none", "features", "confidence")):
             here = part[part["tracing"] == tracing]
             found = "-" if tracing == "none" else shares(here)
             told = [outcome(here[here["method"] == m]) for m in methods]
-            rows.append([attack, known, code(tracing), found, *told])
+            rows.append([*(["", ""] if i else [attack, known]), code(tracing), found, *told])
     heads = ["labels", "known", "tracing", "recall / precision", *map(code, methods)]
     return markdown(heads, rows)
 
