@@ -25,6 +25,11 @@ ATTACKS = {
     "interclass": "interclass confusion",
     "label_noise": "labels drawn anew",
 }
+FAILS = {
+    "gaussian": "Gaussian noise, ResNet-9",
+    "gradient_matching": "targeted, logistic regression",
+    "gradient_canceling": "indiscriminate, logistic regression",
+}
 KNOWN = {"one": "one", "10pct": "10 %"}
 TRACERS = "features", "confidence", "influence", "fall", "spectral", "activation_clustering"
 
@@ -76,6 +81,32 @@ def tracers(names: Sequence[str]) -> str:
         for attack, known, part in places(table)
     ]
     return markdown(["attack", "known", *map(code, TRACERS)], rows)
+
+
+def traced_fails() -> str:
+    """The second paper's poisons, a tenth known: what is left, traced first or not."""
+    table = pd.read_csv(HERE / "fails_cross_small/traced.csv").fillna({"tracing": "none"})
+    table = table[table["residual"].notna()]
+    rows = []
+    for poison, name in FAILS.items():
+        for i, tracing in enumerate(("none", "features")):
+            part = table[(table["poison"] == poison) & (table["tracing"] == tracing)]
+            seeds = part.drop_duplicates("seed").sort_values("seed")
+            found = "-" if tracing == "none" else f"{each(seeds['tracing/recall'])} / "
+            found += "" if tracing == "none" else percent(seeds["tracing/precision"], 0)
+            told = [remains(part[part["method"] == m]) for m in ("retrain", "relabel")]
+            rows.append(["" if i else name, code(tracing), found, *told])
+    heads = ["poison", "tracing", "recall of each victim / mean precision"]
+    return markdown([*heads, code("retrain"), code("relabel")], rows)
+
+
+def each(values: pd.Series) -> str:
+    return ", ".join(f"{100 * value:.0f}" for value in values)
+
+
+def remains(part: pd.DataFrame) -> str:
+    """Poison left, points lost."""
+    return f"{percent(part['residual'], 0)}, {number(part['accuracy_drop'])}"
 
 
 def places(table: pd.DataFrame) -> Iterable[tuple[str, str, pd.DataFrame]]:
@@ -130,7 +161,7 @@ def all_tables() -> list[str]:
         for tracing in ("features", "none")
         for name in ("traced_attacks_small", "traced_labels_small")
     ]
-    return [*of_attacks, swaps(), tracers(tracer_grids)]
+    return [*of_attacks, swaps(), tracers(tracer_grids), traced_fails()]
 
 
 if __name__ == "__main__":
