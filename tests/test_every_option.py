@@ -86,6 +86,7 @@ def suspects(folder: Path) -> list[str]:
 
 FAILS_SMOKE = [f"fails_{kind}_smoke" for kind in ("gaussian", "targeted", "indiscriminate")]
 # what an option cannot do without: overrides, or a function of tmp_path that returns them
+BRIEF = ["poison.restarts=1", "poison.steps=2"]  # of gradient matching
 NEEDS = {
     "dataset/arrays": own_arrays,
     "dataset/cifar10": archives.needed(archives.cifar10, "cifar10", *EASY),
@@ -110,7 +111,8 @@ NEEDS = {
         ),
     ],
     "model/wide_resnet28_10": ["model.net.depth=10", "model.net.widen=0.125"],
-    "poison/gradient_matching": ["poison.rate=0.04", "poison.restarts=1", "poison.steps=2"],
+    "poison/gradient_matching": ["poison.rate=0.04", *BRIEF],
+    "experiment/fails_cifar10_targeted": BRIEF,
     "poison/interclass": ["poison.rate=0.04"],
     **{
         f"experiment/corrective_{data}_interclass": ["poison.rate=0.04", "poison.classes=[3,5]"]
