@@ -120,6 +120,30 @@ def test_the_readme_has_the_tables_of_tracing(number):
     assert TABLES["all_tables"]()[number] in (HERE / "README.md").read_text()
 
 
+def made(**columns) -> pd.DataFrame:
+    """Two cells, of seeds 0 and 1."""
+    return pd.DataFrame({"seed": [0, 1], **columns})
+
+
+@pytest.mark.parametrize(
+    ("rows", "recall", "precision", "said"),
+    [
+        ([5, 9], [0.5, 1.0], [1.0, 0.5], "75 / 75 %"),
+        ([0, 0], [0.0, 0.0], [None, None], "nothing"),
+        ([0, 9], [0.0, 1.0], [None, 0.25], "nothing; 100 / 25 %"),
+    ],
+)
+def test_recall_and_precision_are_means_or_told_seed_by_seed(rows, recall, precision, said):
+    shares = {"tracing/recall": recall, "tracing/precision": precision}
+    assert TABLES["shares"](made(**{"tracing/rows": rows}, **shares)) == said
+
+
+def test_an_outcome_is_healed_points_lost_and_attack_success():
+    left = {"accuracy_drop": [-0.01, 0.003], "attack_success": [0.0, 0.5]}
+    assert TABLES["outcome"](made(healed=[0.5, 1.0], **left)) == "75.0 %, -0.4, 25.0 %"
+    assert TABLES["outcome"](made(healed=[None, None], **left)) == "-, -0.4, 25.0 %"
+
+
 @pytest.mark.parametrize(("method", "reached"), [("relabel", 11), ("restamp", 10)])
 def test_the_aim_on_harder_attacks_is_reached_where_the_readme_says(method, reached):
     """What a net that never saw the poison has, 2 points above the floor, for half a point."""
@@ -157,26 +181,6 @@ def test_the_readmes_say_of_traced_methods_what_the_tables_say():
     compared(text.split("\n## ")[0], table)
     text = (HERE.parent / "README.md").read_text().split("## From one known sample", 1)[1]
     compared(text.split("\n## ")[0], table[table["discovery"] == "one"])
-
-
-def test_the_readme_says_what_traced_methods_take_against_retraining():
-    each = ["rate", "discovery", "seed"]
-    table = cells("traced_small").query("tracing == 'features'").set_index(each)
-    retrained = table[table["method"] == "retrain"]
-    text = (HERE / "README.md").read_text().split("What it takes, traced", 1)[1]
-    rows = rows_of(text.split("\n## ")[0].split("![")[0])[1:]
-    assert {row[0].strip("`") for row in rows} == {*table["method"]} - {"retrain"}
-    for name, *told in rows:
-        part = table[table["method"] == name.strip("`")]
-        base = retrained.loc[part.index]
-        own, gradients = part["seconds_unlearn"], part["sample_gradients"]
-        values = [
-            (gradients / base["sample_gradients"]).mean(),
-            (own / base["seconds_unlearn"]).median(),
-            ((own + part["seconds_trace"]) / base["seconds_unlearn"]).median(),
-        ]
-        for figure, value in zip(told, values, strict=True):
-            assert near(figure, value, 2), name
 
 
 def test_the_readme_says_what_is_left_of_gaussian_poison():

@@ -158,7 +158,7 @@ class Attempt:
         """The record comes first, then what may fail; `net` is to be kept in MLflow, too."""
         record = {**self.about(), **result, "status": "ok", "error": None}
         self.keep(record)
-        files = [*made, self.folder / "result.json", *self.logs()]
+        files = [*made, self.folder / "result.json"]  # its log has no end yet
         tried(lambda: self.tracker.finish(record, files, self.noted(record), net))
         if record["mlflow"] and self.tracker.where() is None:  # gone meanwhile: to be sent again
             record["mlflow"] = None

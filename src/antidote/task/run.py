@@ -33,7 +33,7 @@ def run(cfg: DictConfig, show: Callable[[Record], None] | None = None) -> float:
         return math.nan
     if attempt.done is not None:
         show(attempt.done) if show else printed(attempt.done, cell)
-        tried(lambda: attempt.attach(attempt.logs()))  # the log has an end by now
+        tried(lambda: attempt.attach(attempt.logs()))
     return record["objective"]
 
 

@@ -65,13 +65,8 @@ def panel(figure: Canvas, rows: pd.DataFrame, methods: list[str], title: str) ->
         y, mean = methods.index(row["defence"]), sum(row[LEFT]) / len(row[LEFT])
         draw(axis, y, row[LEFT], row["defence"], row["hits"])
         if row["unmet"]:
-            axis.text(
-                min(max(mean, SHOWN[0]), SHOWN[1]),
-                y - 0.2,
-                DAGGER[row["unmet"]],
-                fontsize=8,
-                ha="center",
-            )
+            x = min(max(mean, SHOWN[0]), SHOWN[1])
+            axis.text(x, y - 0.2, DAGGER[row["unmet"]], fontsize=8, ha="center")
     axis.set_title(title, fontsize=9)
     axis.set(xlim=SHOWN, ylim=(len(methods) - 0.5, -0.5), xlabel="poison left")
     axis.xaxis.set_major_locator(MultipleLocator(0.5))
