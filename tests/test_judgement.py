@@ -70,7 +70,7 @@ def test_the_class_that_lost_most():
     ("found", "word", "said"),
     [
         (result(), "good", "0 % of the poison is left, 0.0 points of accuracy lost"),
-        (result(-0.02, -0.01), "good", "0 % of the poison is left, -1.0 points"),
+        (result(-0.02, -0.01), "good", "0 % of the poison is left, 1.0 points of accuracy gained"),
         (result(0.12), "costly", "12 % of the poison is left: name more known samples"),
         (result(drop=0.03), "costly", "3.0 points of accuracy lost; turn it down"),
         (result(after=0.7), "costly", "class T-shirt/top 90.0 -> 70.0 %; turn it down"),

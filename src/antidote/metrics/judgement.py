@@ -92,7 +92,8 @@ def judged(result: Mapping[str, Any], gentler: str) -> dict[str, str] | None:
 
 def praise(left: float, lost: float) -> str:
     gone = f"{100 * max(0.0, left):.0f} % of the poison is left"
-    return f"{gone}, {100 * lost:.1f} points of accuracy lost"
+    way = "gained" if lost < 0 else "lost"
+    return f"{gone}, {100 * abs(lost):.1f} points of accuracy {way}"
 
 
 def remaining(result: Mapping[str, Any]) -> float | None:
