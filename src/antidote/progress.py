@@ -28,6 +28,14 @@ watched: ContextVar[bool] = ContextVar("watched", default=True)
 Figures = Callable[[], str]
 
 
+class Console(logging.StreamHandler):
+    """Past any bar of tqdm's, which is drawn anew below the line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with tqdm.external_write_mode():
+            super().emit(record)
+
+
 class Countable(Protocol[T_co]):
     def __iter__(self) -> Iterator[T_co]: ...
     def __len__(self) -> int: ...

@@ -11,7 +11,8 @@ from filelock import FileLock
 from antidote.core import BadInput, require
 
 OFFLINE = (
-    "dataset=digits works offline, and so does dataset=fashion_mnist once `make data` has been run"
+    "dataset=digits works offline, and so do dataset=fashion_mnist once `make data` has been run "
+    "and dataset=cifar10 once `make cifar10` has"
 )
 
 

@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +58,6 @@ class GridSweeper(Sweeper):
         from antidote.task.sweep import sweep
 
         return sweep(self.whole, self.make_launcher)
-
-
-class Console(logging.StreamHandler):
-    """Past any bar of tqdm's, which is drawn anew below the line."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        drawing = sys.modules.get("tqdm")
-        with drawing.tqdm.external_write_mode() if drawing else nullcontext():
-            super().emit(record)
 
 
 class RowsSweeper(GridSweeper):
