@@ -113,6 +113,7 @@ NEEDS = {
     "model/wide_resnet28_10": ["model.net.depth=10", "model.net.widen=0.125"],
     "poison/gradient_matching": ["poison.rate=0.04", *BRIEF],
     "experiment/fails_cifar10_targeted": BRIEF,
+    "experiment/fails_cifar10_targeted_small": BRIEF,
     "poison/interclass": ["poison.rate=0.04"],
     **{
         f"experiment/corrective_{data}_interclass": ["poison.rate=0.04", "poison.classes=[3,5]"]
