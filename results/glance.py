@@ -13,12 +13,22 @@ from antidote.report.benchmark.left import glance
 from antidote.report.benchmark.summary import defended
 
 HERE = Path(__file__).parent
-FOLDERS = "fails_gaussian_small", "fails_targeted_small", "fails_indiscriminate_small"
+FOLDERS = (
+    "fails_gaussian_small",
+    "fails_cifar10_targeted_small",
+    "fails_targeted_small",
+    "fails_indiscriminate_small",
+)
 
 
 def cells() -> pd.DataFrame:
     """Of all folders, without the attacks that a victim had not learned."""
     found = pd.concat([pd.read_csv(HERE / name / "cells.csv") for name in FOLDERS])
+    # a grid with one budget does not name it
+    bare = found["command"].str.contains("budget=10pct") & (found["method"] == found["unlearning"])
+    spent = found["method"] + ", budget 0.1"
+    known = found["method"].isin(["none", "retrain"])
+    found["method"] = found["method"].where(~bare | known, spent)
     return defended(found.assign(tracing="none", setting="").fillna({"unmet": ""}))
 
 

@@ -1,8 +1,9 @@
-"""The tables of README.md about tracing, from the cells.csv beside it.
+"""The tables of README.md about tracing, and about all methods against all poisons.
 
     python results/tables.py
 
-Prints them; a test holds the README to them. Figures are means over the seeds.
+Prints them, from the csv files beside it; a test holds the README to them. Figures are means over
+the seeds.
 """
 
 from __future__ import annotations
@@ -29,6 +30,23 @@ FAILS = {
     "gaussian": "Gaussian noise, ResNet-9",
     "gradient_matching": "targeted, logistic regression",
     "gradient_canceling": "indiscriminate, logistic regression",
+}
+CROSS, TARGETED = "fails_cross_small", "fails_targeted_small"
+CROSSED = {  # column: the poison, and the files that have its cells
+    "patch": ("badnets", [f"{CROSS}/cells.csv"]),
+    "noise": ("gaussian", [f"{CROSS}/cells.csv"]),
+    "targeted, ResNet-9": (
+        "gradient_matching",
+        ["fails_cifar10_targeted_small/cells.csv", f"{CROSS}/cifar10.csv"],
+    ),
+    "targeted, linear": (
+        "gradient_matching",
+        [f"{TARGETED}/cells.csv", f"{CROSS}/linear.csv"],
+    ),
+    "indiscriminate, linear": (
+        "gradient_canceling",
+        ["fails_indiscriminate_small/cells.csv", f"{CROSS}/linear.csv"],
+    ),
 }
 HARDER = ["traced_attacks_small", "traced_labels_small"]
 KNOWN = {"one": "one", "10pct": "10 %"}
@@ -123,6 +141,42 @@ def traced_fails() -> str:
     return markdown([*heads, code("retrain"), code("relabel")], rows)
 
 
+def crossed() -> str:
+    """Methods of both papers against poisons of both, all of it known: what is left, points lost.
+
+    Methods that know a budget had a tenth of the victim's compute.
+    """
+    columns = {head: learned(files, poison) for head, (poison, files) in CROSSED.items()}
+    methods = dict.fromkeys(m for part in columns.values() for m in part["unlearning"])
+    order = sorted(methods, key=lambda m: (m not in ("none", "retrain"), m.endswith("_tuned")))
+    rows = []
+    for method in order:
+        parts = {head: part[part["unlearning"] == method] for head, part in columns.items()}
+        rows.append([code(method), *(left(part) for part in parts.values())])
+    return markdown(["method", *columns], rows)
+
+
+def learned(files: Sequence[str], poison: str) -> pd.DataFrame:
+    """A poison's cells, at a tenth of the compute, of the victims that had learned it."""
+    table = pd.concat([pd.read_csv(HERE / file) for file in files])
+    tenth = table["command"].str.contains("budget=10pct") | table["unlearning"].isin(
+        ["none", "retrain"]
+    )
+    table["unmet"] = table.get("unmet")  # a column only where it is told of a cell
+    return table[(table["poison"] == poison) & tenth & table["residual"].notna()]
+
+
+def left(part: pd.DataFrame) -> str:
+    """Targets still hit of those that were, else the mean share; and the points lost."""
+    if part.empty:
+        return "-"
+    mark = " †" * bool(part["unmet"].notna().all())
+    share = percent(part["residual"], 0)
+    if part["poison"].iloc[0] == "gradient_matching":
+        share = f"{part['residual'].sum():.0f} of {len(part)}"
+    return f"{share}{mark}, {number(part['accuracy_drop'])}"
+
+
 def each(values: pd.Series) -> str:
     return ", ".join(f"{100 * value:.0f}" for value in values)
 
@@ -181,7 +235,7 @@ def all_tables() -> list[str]:
     tracer_grids = ["tracers_small", "tracers_labels_small", "tracers_swaps_small"]
     of_attacks = [attacks(name, tracing) for tracing in ("features", "none") for name in HARDER]
     of_costs = [costs(names) for names in (["traced_small"], HARDER)]
-    return [*of_attacks, *of_costs, swaps(), tracers(tracer_grids), traced_fails()]
+    return [*of_attacks, *of_costs, swaps(), tracers(tracer_grids), crossed(), traced_fails()]
 
 
 if __name__ == "__main__":

@@ -239,41 +239,28 @@ def test_the_readme_says_what_is_left_of_the_other_two_poisons():
             assert near(lost, 100 * here["accuracy_drop"].mean(), 1)
 
 
-def first_papers(rows: list[list[str]]) -> None:
-    """Hits are a sum over the targets that were hit, the rest are means."""
-    table = pd.read_csv(HERE / "fails_cross_small/linear.csv")
-    assert {row[0].strip("`") for row in rows} == set(table["unlearning"])
-    for name, hit, lost, left, lost_too in rows:
-        mine = table[(table["unlearning"] == name.strip("`")) & table["residual"].notna()]
-        targets = mine[mine["poison"] == "gradient_matching"]
-        rest = mine[mine["poison"] == "gradient_canceling"]
-        assert (len(targets), len(rest)) == (6, 3)
-        assert int(hit.split()[0]) == targets["residual"].sum()
-        assert near(lost, 100 * targets["accuracy_drop"].mean(), 1)
-        assert near(left, 100 * rest["residual"].mean(), 0)
-        assert near(lost_too, 100 * rest["accuracy_drop"].mean(), 1)
-        for told, cells_ in ((hit, targets), (left, rest)):
-            assert ("†" in told) == cells_["unmet"].notna().all()
+@pytest.mark.parametrize(
+    ("poison", "residual", "unmet", "said"),
+    [
+        ("gaussian", [1.0, 0.5], [None, None], "75 %, -0.4"),
+        ("gaussian", [1.0, 0.5], [None, "PTN"], "75 %, -0.4"),
+        ("gradient_canceling", [1.0, 0.5], ["PTN", "PTN"], "75 % †, -0.4"),
+        ("gradient_matching", [1.0, 0.0], [None, None], "1 of 2, -0.4"),
+    ],
+)
+def test_what_is_left_is_a_share_or_the_targets_still_hit(poison, residual, unmet, said):
+    table = made(poison=poison, residual=residual, unmet=unmet, accuracy_drop=[-0.01, 0.002])
+    assert TABLES["left"](table) == said
+    assert TABLES["left"](table[:0]) == "-"
 
 
-def test_the_readme_says_what_methods_of_both_papers_leave():
-    table = cells("fails_cross_small")
-    text = (HERE / "README.md").read_text().split("## Methods of both papers", 1)[1]
-    both, linear = text.split("\n## ")[0].split("The first paper's methods")
-    rows = rows_of(both)[1:]
-    assert {row[0].strip("`") for row in rows} == set(table["unlearning"])
-    first_papers(rows_of(linear)[1:])
-    for name, *told in rows:
-        for poison, (left, lost, took) in (("badnets", told[:3]), ("gaussian", told[3:])):
-            here = table[(table["unlearning"] == name.strip("`")) & (table["poison"] == poison)]
-            assert len(here) == 2
-            assert near(left, 100 * here["residual"].mean(), 0)
-            low, high = left.split("(")[1].split(")")[0].split(" to ")
-            assert near(low, 100 * here["residual"].min(), 0)
-            assert near(high, 100 * here["residual"].max(), 0)
-            assert near(lost, 100 * here["accuracy_drop"].mean(), 1)
-            assert near(took, 100 * here["compute_fraction"].mean(), 1)
-            assert ("†" in left) == here["unmet"].notna().all()
+def test_victims_that_had_not_learned_the_poison_and_other_budgets_are_left_out():
+    for poison, files in TABLES["CROSSED"].values():
+        table = TABLES["learned"](files, poison)
+        assert table["residual"].notna().all()
+        assert set(table["poison"]) == {poison}
+        victims = table.groupby("unlearning")["seed"].agg(lambda seeds: sorted(seeds))
+        assert all(seeds == victims["none"] for seeds in victims)  # each once
 
 
 FREE = ["none", "retrain", "ssd_ptn", "xlf_ptn", "relabel"]  # know no budget, or search beyond it

@@ -3,7 +3,7 @@
     python -m antidote.dataset.sprites PACKAGE FOLDER    # writes FOLDER/cifar10.npz
 
 The package keeps ten thousand images a PNG file, each image a line of 1,024 pixels. The check sum
-below is of images whose order, labels, mean and deviation are those of the original.
+below is of images whose class counts, mean and deviation are those of the original.
 """
 
 from __future__ import annotations
