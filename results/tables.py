@@ -27,9 +27,10 @@ ATTACKS = {
     "label_noise": "labels drawn anew",
 }
 FAILS = {
-    "gaussian": "Gaussian noise, ResNet-9",
-    "gradient_matching": "targeted, logistic regression",
-    "gradient_canceling": "indiscriminate, logistic regression",
+    ("gaussian", "resnet9"): "Gaussian noise, ResNet-9",
+    ("gradient_matching", "resnet9"): "targeted, CIFAR-10, ResNet-9",
+    ("gradient_matching", "linear"): "targeted, logistic regression",
+    ("gradient_canceling", "linear"): "indiscriminate, logistic regression",
 }
 CROSS, TARGETED = "fails_cross_small", "fails_targeted_small"
 CROSSED = {  # column: the poison, and the files that have its cells
@@ -124,14 +125,15 @@ def costs(names: Sequence[str]) -> str:
 def traced_fails() -> str:
     """The second paper's poisons, a tenth known: what is left, traced first or not.
 
-    traced.csv has the cells.csv of the three experiments' sweeps, one after the other.
+    traced.csv has the cells.csv of the experiments' sweeps, one after the other.
     """
     table = pd.read_csv(HERE / "fails_cross_small/traced.csv").fillna({"tracing": "none"})
     table = table[table["residual"].notna()]
     rows = []
-    for poison, name in FAILS.items():
+    for (poison, model), name in FAILS.items():
+        mine = table[(table["poison"] == poison) & (table["model"] == model)]
         for i, tracing in enumerate(("none", "features")):
-            part = table[(table["poison"] == poison) & (table["tracing"] == tracing)]
+            part = mine[mine["tracing"] == tracing]
             seeds = part.drop_duplicates("seed").sort_values("seed")
             found = "-" if tracing == "none" else f"{each(seeds['tracing/recall'])} / "
             found += "" if tracing == "none" else percent(seeds["tracing/precision"], 0)
