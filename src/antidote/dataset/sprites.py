@@ -85,6 +85,6 @@ def read(folder: Path) -> tuple[Samples, Samples, Sequence[str]]:
 if __name__ == "__main__":
     Image.MAX_IMAGE_PIXELS = None
     try:
-        print(convert(*map(Path, sys.argv[1:3])))
+        convert(*map(Path, sys.argv[1:3]))
     except BadInput as error:
         sys.exit(str(error))
