@@ -25,10 +25,8 @@ def cells() -> pd.DataFrame:
     """Of all folders, without the attacks that a victim had not learned."""
     found = pd.concat([pd.read_csv(HERE / name / "cells.csv") for name in FOLDERS])
     # a grid with one budget does not name it
-    bare = found["command"].str.contains("budget=10pct") & (found["method"] == found["unlearning"])
-    spent = found["method"] + ", budget 0.1"
-    known = found["method"].isin(["none", "retrain"])
-    found["method"] = found["method"].where(~bare | known, spent)
+    bare = found["method"].str.endswith("_tuned")
+    found.loc[bare, "method"] += ", budget 0.1"
     return defended(found.assign(tracing="none", setting="").fillna({"unmet": ""}))
 
 

@@ -10,6 +10,7 @@ import termios
 
 import pytest
 from forks import ROOT, typed
+from omegaconf import OmegaConf
 
 from antidote import progress
 from antidote.progress import Work, at, through, told
@@ -126,3 +127,13 @@ def test_a_log_ends_with_the_table_and_says_what_is_done_first(small, tmp_path):
     assert "clean accuracy lost" in log
     assert "\x1b" not in log
     assert "job 1: seed=1\n" in done.stdout
+
+
+@pytest.mark.parametrize("group", ["hydra_logging", "job_logging"])
+def test_logging_finds_its_console_where_hydra_has_scanned_for_plugins(group):
+    """The scan leaves modules in sys.modules that their package does not know."""
+    conf = ROOT / "conf/hydra" / group / "antidote.yaml"
+    name = OmegaConf.load(conf).handlers.console["class"]
+    scanned = "import hydra_plugins; from hydra.core.plugins import Plugins; Plugins.instance();"
+    found = f"from logging.config import BaseConfigurator; BaseConfigurator({{}}).resolve({name!r})"
+    subprocess.run([sys.executable, "-c", f"{scanned} {found}"], check=True)
