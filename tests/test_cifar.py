@@ -1,6 +1,7 @@
 """CIFAR-10 and CIFAR-100, on small archives of the same format."""
 
 import pickle
+import re
 from pathlib import Path
 
 import archives
@@ -149,3 +150,14 @@ def test_a_damaged_npz_is_refused_by_name(tmp_path, package):
     file.write_bytes(whole)
     with pytest.raises(BadInput, match="is damaged"):
         load(cifar10, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folders", "said"),
+    [([], "required: package, folder"), (["away", "there"], "CIFAR-10 was not written: .*away")],
+)
+def test_the_conversion_says_in_a_line_what_is_missing(monkeypatch, capsys, folders, said):
+    monkeypatch.setattr("sys.argv", ["sprites", *folders])
+    with pytest.raises(SystemExit) as stop:
+        sprites.main()
+    assert re.search(said, f"{stop.value} {capsys.readouterr().err}")

