@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from forks import typed
 from hydra import compose, initialize_config_dir
+from hydra.errors import MissingConfigException
 from mlflow import MlflowClient
 
 from antidote.engine.labels import discovery, rate, run_name
@@ -48,12 +49,14 @@ def test_a_whole_number_is_the_count_discovered(composed, count):
 
 SAME = [("poison_rate=0.01", "poison_rate=1pct"), ("discovery=0.1", "discovery=10pct")]
 SAME += [("discovery=1", "discovery=one"), ("poison_rate=0.005", "poison_rate=0_5pct")]
+SAME += [("budget=0.1", "budget=10pct"), ("budget=2e-2", "budget=2pct")]
 
 
 @pytest.mark.parametrize(("number", "option"), SAME)
 def test_a_number_and_the_option_of_that_value_are_one_setting(composed, number, option):
     one, other = composed(number)[0], composed(option)[0]
     assert one.poison == other.poison
+    assert one.budget == other.budget
     assert {**one.discovery} == {**other.discovery}
 
 
@@ -68,6 +71,17 @@ def test_what_is_no_number_of_such_a_group_is_left_as_it_was_typed(argument):
 
 def test_numbers_and_options_may_stand_side_by_side():
     assert quoted("poison_rate=0.03,1pct,2") == "poison_rate='0.03',1pct,'2'"
+
+
+NO_OPTIONS = ["model=3", "unlearning=-0.1", "+experiment=7", "tracing=true", "recipe=null"]
+NO_OPTIONS += ["budget=-inf", "budget=10", "budget=0"]
+
+
+@pytest.mark.parametrize("argument", NO_OPTIONS)
+def test_what_is_no_option_of_a_group_is_refused_by_its_name(composed, argument):
+    group, option = argument.lstrip("+").split("=")
+    with pytest.raises(MissingConfigException, match=f"Could not find '{group}/{option}'"):
+        composed(argument)
 
 
 HOME = str(Path.home())

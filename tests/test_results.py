@@ -255,7 +255,7 @@ def test_what_is_left_is_a_share_or_the_targets_still_hit(poison, residual, unme
 
 
 def test_victims_that_had_not_learned_the_poison_and_other_budgets_are_left_out():
-    for poison, files in TABLES["CROSSED"].values():
+    for poison, files in [*TABLES["CROSSED"].values(), *TABLES["CROSSED_ON_CLOTHES"].values()]:
         table = TABLES["learned"](files, poison)
         assert table["residual"].notna().all()
         assert set(table["poison"]) == {poison}

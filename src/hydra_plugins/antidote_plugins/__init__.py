@@ -120,10 +120,19 @@ def discovery(number: float) -> dict[str, Any]:
     return {"defaults": ["base/draw@_here_", "_self_"], **how}
 
 
-# groups in which a bare number is an option: poison_rate=0.03, discovery=0.15, discovery=7
-GROUPS: dict[str, tuple[str | None, Callable[[float], dict[str, Any]]]] = {
+def budget(share: float) -> dict[str, Any] | None:
+    """None for what is no share: budget=10 is not 10pct."""
+    if not 0 < share <= 1:
+        return None
+    target = "antidote.unlearning.budget.Budget"
+    return {"budget": {"_target_": target, "share": share, "recipe": "${recipe}"}}
+
+
+# groups in which a bare number is an option: poison_rate=0.03, discovery=7, budget=0.05
+GROUPS: dict[str, tuple[str | None, Callable[[float], dict[str, Any] | None]]] = {
     "poison_rate": ("_global_", rate),
     "discovery": (None, discovery),
+    "budget": ("_global_", budget),
 }
 
 
@@ -157,12 +166,21 @@ def readable(argument: str) -> str:
         return f"{key}={text}"
 
 
-NUMBER = re.compile(r"(?<=[=,])[0-9.]+(?:[eE]-?[0-9]+)?(?=,|$)")
+# what Hydra reads as something else than a text
+NUMBER = re.compile(
+    r"(?<=[=,])(?:[-+]?(?:[0-9.]+(?:e[-+]?[0-9]+)?|inf|nan)|true|false|null)(?=,|$)", re.IGNORECASE
+)
 
 
 def quoted(argument: str) -> str:
-    """poison_rate=0.03 as poison_rate='0.03': to Hydra the name of an option must be a string."""
-    if argument.partition("=")[0] not in GROUPS:
+    """poison_rate=0.03 as poison_rate='0.03': to Hydra the name of an option must be a string.
+
+    In any group, so that model=3 and tracing=true are refused as options that are not there.
+    """
+    from antidote.door.place import CONF, own
+
+    group = argument.partition("=")[0].lstrip("+")
+    if not group or not any((folder / group).is_dir() for folder in (CONF, own()) if folder):
         return argument
     return NUMBER.sub(lambda number: f"'{number[0]}'", argument)
 
@@ -197,8 +215,9 @@ class Numbers(ConfigSource):
             number = float(name) if "." in name or "e" in name.lower() else int(name)
         except ValueError:
             return None
-        package, settings = GROUPS[group]
-        return package, settings(number)
+        package, write = GROUPS[group]
+        settings = write(number)
+        return None if settings is None else (package, settings)
 
     def is_group(self, config_path: str) -> bool:
         return False
