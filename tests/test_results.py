@@ -249,9 +249,12 @@ def test_the_readme_says_what_is_left_of_the_other_two_poisons():
     ],
 )
 def test_what_is_left_is_a_share_or_the_targets_still_hit(poison, residual, unmet, said):
-    table = made(poison=poison, residual=residual, unmet=unmet, accuracy_drop=[-0.01, 0.002])
+    told = {"unmet": unmet, "accuracy_drop": [-0.01, 0.002], "chosen": ["lr=1", None]}
+    table = made(poison=poison, residual=residual, **told)
     assert TABLES["left"](table) == said
     assert TABLES["left"](table[:0]) == "-"
+    table["chosen"] = ["lr=1", "lr=2 (floor not met)"]
+    assert TABLES["left"](table) == said.replace(",", " ‡,")
 
 
 def test_victims_that_had_not_learned_the_poison_and_other_budgets_are_left_out():

@@ -8,6 +8,7 @@ import torch
 from training import linear, noisy, same, settings, split, state, victim
 
 from antidote.core import BadInput, Diverged, History, Method, Work
+from antidote.engine.results import chosen
 from antidote.unlearning.ascent import GradientAscent
 from antidote.unlearning.cutoff import Fixed
 from antidote.unlearning.finetune import FineTune
@@ -97,11 +98,16 @@ def test_of_one_known_sample_nothing_is_held_out():
     assert part.forget.rows.tolist() == held.forget.rows.tolist() == [0]
 
 
-def test_where_nothing_meets_the_floor_it_says_so():
+@pytest.mark.parametrize(("value", "met"), [(-1.0, False), (1.0, True)])
+def test_where_nothing_meets_the_floor_log_and_table_say_so(caplog, value, met):
     x, y = rows()
-    history = tuned(-1.0, -2.0).unlearn(victim(linear([5, 0], [-5, 0])), split(x, y, known=[0, 1]))
-    assert history.chosen["floor_met"] is False
-    assert history.chosen["after"]["accuracy"] == 0
+    net = victim(linear([5, 0], [-5, 0]))
+    history = tuned(value, -2.0).unlearn(net, split(x, y, known=[0, 1]))
+    assert history.chosen["floor_met"] is met
+    assert (history.chosen["after"]["accuracy"] == 0) is not met
+    said = "all 2 lose more than unlearning.floor=0.02 on held-out rows; this one least"
+    assert (said in caplog.messages) is not met
+    assert chosen(history.chosen) == (f"value={value}" if met else f"value={value} (floor not met)")
 
 
 def test_a_trial_that_diverges_loses():

@@ -70,9 +70,14 @@ def row(record: Record) -> dict[str, Any]:
     }
 
 
+UNMET_FLOOR = "(floor not met)"
+
+
 def chosen(told: Any) -> str:
-    """Settings that trials chose: "optimizer.lr=0.1, beta=0.9"."""
-    return ", ".join(f"{name}={value}" for name, value in (told or {}).get("values", {}).items())
+    """Settings that trials chose: "optimizer.lr=0.1, beta=0.9", and whether none met the floor."""
+    found = told or {}
+    values = ", ".join(f"{name}={value}" for name, value in found.get("values", {}).items())
+    return values if found.get("floor_met", True) else f"{values} {UNMET_FLOOR}"
 
 
 def number(value: Any) -> float:

@@ -162,7 +162,12 @@ class Tuned(Method):
         best = choose(trials, floor)
         chosen = list(self.combinations())[best]
         met = trials[best]["accuracy"] >= floor - 1e-9
-        log.info("chosen of %d: %s%s", len(trials), chosen, "" if met else " (below the floor)")
+        log.info("chosen of %d: %s", len(trials), chosen)
+        if not met:
+            said = (
+                "all %d lose more than unlearning.floor=%g on held-out rows; this one loses least"
+            )
+            log.warning(said, len(trials), self.floor)
         seconds = time.perf_counter() - began
         history = self.candidates[best].unlearn(victim, split)
         told = {
