@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from antidote.engine.results import UNMET_FLOOR
+from antidote.report.benchmark.summary import marks
 
 HERE = Path(__file__).parent
 ATTACKS = {
@@ -168,8 +168,6 @@ def learned(files: Sequence[str], poison: str) -> pd.DataFrame:
     tenth = table["command"].str.contains("budget=10pct") | table["unlearning"].isin(
         ["none", "retrain"]
     )
-    for name in ("unmet", "chosen"):  # columns only where there is something to tell
-        table[name] = table.get(name)
     return table[(table["poison"] == poison) & tenth & table["residual"].notna()]
 
 
@@ -177,16 +175,10 @@ def left(part: pd.DataFrame) -> str:
     """Targets still hit of those that were, else the mean share; and the points lost."""
     if part.empty:
         return "-"
-    marks = " †" * bool(part["unmet"].notna().all()) + " ‡" * bool(wild(part).any())
     share = percent(part["residual"], 0)
     if part["poison"].iloc[0] == "gradient_matching":
         share = f"{part['residual'].sum():.0f} of {len(part)}"
-    return f"{share}{marks}, {number(part['accuracy_drop'])}"
-
-
-def wild(part: pd.DataFrame) -> pd.Series:
-    """Cells whose trials all lost more than the floor."""
-    return part["chosen"].fillna("").str.endswith(UNMET_FLOOR)
+    return f"{f'{share} {marks(part)}'.rstrip()}, {number(part['accuracy_drop'])}"
 
 
 def each(values: pd.Series) -> str:

@@ -9,8 +9,7 @@ import torch
 from antidote.core import Poison, Samples
 from antidote.engine.stages import unmet
 from antidote.metrics.score import Untouched
-from antidote.report.benchmark.summary import DAGGER
-from antidote.report.benchmark.summary import unmet as unmet_of
+from antidote.report.benchmark.summary import marks
 from antidote.unlearning.chain import Chain
 from antidote.unlearning.none import Nothing
 
@@ -53,7 +52,10 @@ def test_a_run_leaves_it_on_record(run):
 
 def test_a_mean_is_marked_by_whether_it_is_some_of_its_cells_or_all():
     """A single known sample of BadNets may be of the target class, and its label true."""
-    assert DAGGER[unmet_of(pd.DataFrame({"unmet": ["wrong labels"] * 2}))] == "†"
-    assert DAGGER[unmet_of(pd.DataFrame({"unmet": ["", "wrong labels"]}))] == "(†)"
-    assert DAGGER[unmet_of(pd.DataFrame({"unmet": ["", None]}))] == ""
-    assert DAGGER[unmet_of(pd.DataFrame({"seed": [0]}))] == ""
+    assert marks(pd.DataFrame({"unmet": ["wrong labels"] * 2})) == "†"
+    assert marks(pd.DataFrame({"unmet": ["", "wrong labels"]})) == "(†)"
+    assert marks(pd.DataFrame({"unmet": ["", None]})) == ""
+    assert marks(pd.DataFrame({"seed": [0]})) == ""
+    wild = {"chosen": ["lr=1 (floor not met)", "lr=1"]}
+    assert marks(pd.DataFrame(wild)) == "(‡)"
+    assert marks(pd.DataFrame(wild | {"unmet": ["wrong labels"] * 2})[:1]) == "† ‡"

@@ -36,9 +36,9 @@ def test_none_where_it_would_say_nothing_or_too_much(rows):
     assert glance(pd.DataFrame(rows)) == []
 
 
-def drawn(*values, defence="gd", unmet=""):
+def drawn(*values, defence="gd", marks=""):
     rows = pd.DataFrame(
-        [{"defence": defence, "residual": list(values), "unmet": unmet, "hits": False}]
+        [{"defence": defence, "residual": list(values), "marks": marks, "hits": False}]
     )
     figure = Figure()
     panel(figure, rows, ["none", "gd"], "title")
@@ -70,4 +70,4 @@ def test_what_lies_beyond_is_written_where_it_leaves():
 
 
 def test_a_method_whose_assumption_does_not_hold_is_marked():
-    assert [t.get_text() for t in drawn(0.5, unmet="all").texts] == ["†"]
+    assert [t.get_text() for t in drawn(0.5, marks="† (‡)").texts] == ["† (‡)"]

@@ -243,7 +243,7 @@ def test_the_readme_says_what_is_left_of_the_other_two_poisons():
     ("poison", "residual", "unmet", "said"),
     [
         ("gaussian", [1.0, 0.5], [None, None], "75 %, -0.4"),
-        ("gaussian", [1.0, 0.5], [None, "PTN"], "75 %, -0.4"),
+        ("gaussian", [1.0, 0.5], [None, "PTN"], "75 % (†), -0.4"),
         ("gradient_canceling", [1.0, 0.5], ["PTN", "PTN"], "75 % †, -0.4"),
         ("gradient_matching", [1.0, 0.0], [None, None], "1 of 2, -0.4"),
     ],
@@ -254,7 +254,7 @@ def test_what_is_left_is_a_share_or_the_targets_still_hit(poison, residual, unme
     assert TABLES["left"](table) == said
     assert TABLES["left"](table[:0]) == "-"
     table["chosen"] = ["lr=1", "lr=2 (floor not met)"]
-    assert TABLES["left"](table) == said.replace(",", " ‡,")
+    assert TABLES["left"](table) == said.replace(",", " (‡),")
 
 
 def test_victims_that_had_not_learned_the_poison_and_other_budgets_are_left_out():

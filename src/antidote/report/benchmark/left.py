@@ -12,7 +12,7 @@ from matplotlib.ticker import MultipleLocator, PercentFormatter
 
 from antidote.report.benchmark.axes import counted, titled
 from antidote.report.benchmark.canvas import Canvas, Picture, style
-from antidote.report.benchmark.summary import DAGGER, PLACE, single, spread, unmet
+from antidote.report.benchmark.summary import PLACE, marks, single, spread
 from antidote.report.words import in_order, look, rate
 
 LEFT = "residual"
@@ -31,7 +31,7 @@ def glance(cells: pd.DataFrame) -> list[Picture]:
         return []
     runs = told.groupby([*ATTACK, "defence"], dropna=False, sort=False)
     rows = runs[LEFT].agg(list).reset_index()
-    rows["unmet"] = [unmet(part) for _, part in runs]
+    rows["marks"] = [marks(part) for _, part in runs]
     rows["hits"] = [single(part) for _, part in runs]
     panels = [
         partial(panel, rows=part, methods=methods, title=title(part.iloc[0]))
@@ -44,7 +44,8 @@ def glance(cells: pd.DataFrame) -> list[Picture]:
         "where a target is hit or missed) or, of two seeds, their range; faint: each seed. A "
         "method without a mark in a panel was not run there, or the attack was not learned. "
         "Arrows: beyond the panel. †: the method is made for known poison with wrong labels, and "
-        "here they are true; (†): in some of the cells."
+        "here they are true. ‡: all settings that were tried lost more than the floor allows, and "
+        "the one that lost least was taken. In brackets: in some of the cells."
     )
     size = (WIDTH, 1.1 + ROW * len(methods))
     return [Picture("poison_left", "Poison that is left", caption, panels, size)]
@@ -64,9 +65,9 @@ def panel(figure: Canvas, rows: pd.DataFrame, methods: list[str], title: str) ->
     for _, row in rows.iterrows():
         y, mean = methods.index(row["defence"]), sum(row[LEFT]) / len(row[LEFT])
         draw(axis, y, row[LEFT], row["defence"], row["hits"])
-        if row["unmet"]:
+        if row["marks"]:
             x = min(max(mean, SHOWN[0]), SHOWN[1])
-            axis.text(x, y - 0.2, DAGGER[row["unmet"]], fontsize=8, ha="center")
+            axis.text(x, y - 0.2, row["marks"], fontsize=8, ha="center")
     axis.set_title(title, fontsize=9)
     axis.set(xlim=SHOWN, ylim=(len(methods) - 0.5, -0.5), xlabel="poison left")
     axis.xaxis.set_major_locator(MultipleLocator(0.5))

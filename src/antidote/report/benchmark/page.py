@@ -17,7 +17,14 @@ from antidote.metrics.score import LEAST
 from antidote.metrics.table import Metric, shown
 from antidote.report import words
 from antidote.report.benchmark.canvas import Picture
-from antidote.report.benchmark.summary import DAGGER, LEARNED, had, traced, unlearnable, unmet
+from antidote.report.benchmark.summary import (
+    LEARNED,
+    had,
+    marked,
+    marks,
+    traced,
+    unlearnable,
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ def render(
     """The page; `gaps` are cells without a result, `wanted` is the size of the grid, if one is."""
     template = environment().get_template("page.html.j2")
     return template.render(
-        cells=cells.assign(weak=unlearnable(cells)).to_dict("records"),
+        cells=each(cells),
         summary=grouped(summary),
         methods=grouped(methods),
         gaps=gaps,
@@ -59,6 +66,12 @@ def render(
         facts=facts(cells),
         shown=partial(shown, had=had(cells)),
     )
+
+
+def each(cells: pd.DataFrame) -> list[dict[str, Any]]:
+    """The cells as rows of the last table."""
+    told = [of.map({True: mark, False: ""}) for mark, of in marked(cells).items()]
+    return cells.assign(weak=unlearnable(cells), marks=sum(told[1:], told[0])).to_dict("records")
 
 
 def environment() -> jinja2.Environment:
@@ -78,7 +91,7 @@ def environment() -> jinja2.Environment:
         "colour": lambda name: words.look(name)["colour"],
         "figure": figure,
     }
-    made.globals |= {"half": half, "head": head, "dagger": DAGGER}
+    made.globals |= {"half": half, "head": head}
     return made
 
 
@@ -138,6 +151,6 @@ def facts(cells: pd.DataFrame) -> dict[str, Any]:
         "learned": words.percent(LEARNED, 0),
         "harm": f"{100 * LEAST:g} percentage point",
         "traced": traced(cells),
-        "unmet": unmet(cells),
+        "marks": marks(cells),
         "undefined": int(cells["healed"].isna().sum()),
     }

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from antidote.engine.results import UNMET_FLOOR
 from antidote.metrics.table import shown, table
 from antidote.metrics.targets import wilson
 from antidote.report.words import defence, in_order, tracers_in_order
@@ -18,7 +19,6 @@ PLACE = ["poison", "dataset", "model", "setting"]  # cells of one place are draw
 GROUP = [*PLACE, "rate", "discovered", "tracing", "method"]  # differ in nothing but the seed
 # of a single target 0 or 1
 HIT_OR_MISSED = "attack_success", "residual", "healed", "healed_asr", "healed_raw", "recovered"
-DAGGER = {"": "", "some": "(†)", "all": "†"}  # of `unmet`
 LEARNED = 0.5  # attack success from which the victim counts as poisoned
 
 
@@ -115,7 +115,7 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
             told = spread(members[measure].tolist(), measure in hits)
             row |= {f"{measure}{what}": value for what, value in told.items()}
         row["runs"] = len(members)
-        row["unmet"] = unmet(members)
+        row["marks"] = marks(members)
         row["attack_not_learned"] = int(unlearnable(members).sum())
         rows.append(row)
     return pd.DataFrame(rows)
@@ -126,10 +126,23 @@ def unlearnable(cells: pd.DataFrame) -> pd.Series:
     return cells["attack_success_before"] < LEARNED
 
 
-def unmet(cells: pd.DataFrame) -> str:
-    """In which of them the known poison was not what the method is made for: all, some or ""."""
-    told = cells["unmet"].fillna("").astype(bool) if "unmet" in cells else pd.Series([False])
-    return "all" if told.all() else "some" if told.any() else ""
+def marked(cells: pd.DataFrame) -> dict[str, pd.Series]:
+    """† where the known poison is not what a method is made for, ‡ where no trial met the floor."""
+    return {
+        "†": texts(cells, "unmet").astype(bool),
+        "‡": texts(cells, "chosen").str.endswith(UNMET_FLOOR),
+    }
+
+
+def marks(cells: pd.DataFrame) -> str:
+    """Of all of them together; in brackets what only some have."""
+    told = marked(cells).items()
+    return " ".join(mark if of.all() else f"({mark})" for mark, of in told if of.any())
+
+
+def texts(cells: pd.DataFrame, name: str) -> pd.Series:
+    """A column that older records lack."""
+    return cells[name].fillna("") if name in cells else pd.Series("", cells.index)
 
 
 def aggregate(cells: pd.DataFrame) -> pd.DataFrame:
@@ -154,7 +167,7 @@ def aggregate(cells: pd.DataFrame) -> pd.DataFrame:
             told = spread(grid.mean().tolist() if whole or measure in hits else [], measure in hits)
             row |= {f"{measure}{e}": told[e] for e in ("_half", "_low", "_high") if e in told}
         row["cells"] = members.groupby(where, dropna=False).ngroups
-        row["runs"], row["unmet"] = len(members), unmet(members)
+        row["runs"], row["marks"] = len(members), marks(members)
         rows.append(row)
     table = pd.DataFrame(rows)
     table["front"] = False
