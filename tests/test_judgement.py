@@ -5,7 +5,7 @@ from forks import typed
 
 from antidote.engine.records import Records
 from antidote.metrics.judgement import doubts, judged, worst_class
-from antidote.metrics.score import Recovery, Untouched
+from antidote.metrics.score import Recovery, Regained, Residual, Untouched
 
 VERDICT = Recovery("trigger/accuracy_all", "test/accuracy", "trigger/success", "poisoned/accuracy")
 
@@ -97,6 +97,47 @@ def test_without_an_attack_of_ours_the_known_samples_tell():
     assert judged(found, "")["word"] == "good"
     assert judged(found | {"known_believed": 0.9}, "")["word"] == "do not use"
     assert judged(found | {"known_believed_before": 0.0}, "")["word"] == "nothing to heal"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "figures", "word", "why"),
+    [
+        (
+            Residual("gus", "control", "n", "test/accuracy"),
+            {"gus": 0.1, "control": 0.09, "n": 100},
+            "nothing to heal",
+            "no poison was seen in the victim",
+        ),
+        (Regained("test/accuracy"), {}, "cannot tell", "what is left of this poison shows beside"),
+    ],
+)
+def test_that_poison_with_true_labels_is_still_believed_says_nothing(verdict, figures, word, why):
+    """All known samples of such attacks bear their true labels, which a sound net gives them."""
+    found = result() | {"ceiling": None, "known_believed_before": 1.0, "known_believed": 1.0}
+    del found["attack_success_before"], found["residual"]
+    measured = {"test/accuracy": 0.9} | figures
+    found |= verdict(measured, measured)
+    told = judged(found, "", verdict.needs_ceiling)
+    assert told["word"] == word
+    assert told["why"].startswith(why)
+
+
+def test_what_cannot_be_told_may_still_have_cost_too_much():
+    told = judged(result(None, drop=0.2) | {"ceiling": None}, "turn it down", True)
+    assert told["word"] == "do not use"
+    told = judged(result(None, drop=0.03) | {"ceiling": None}, "turn it down", True)
+    assert told["word"] == "cannot tell"
+    assert told["why"].endswith("fits one; 3.0 points of accuracy lost; turn it down")
+
+
+def test_with_a_ceiling_it_is_told():
+    assert judged(result(0.05) | {"ceiling": {}}, "", True)["word"] == "good"
+
+
+def test_an_attack_of_ones_own_may_tell_healed_alone():
+    found = result() | {"healed": 0.5, "known_believed_before": 1.0, "known_believed": 0.0}
+    del found["attack_success_before"], found["residual"]
+    assert judged(found, "")["why"].startswith("50 % of the poison is left")
 
 
 def test_a_run_says_what_happened(small, tmp_path):

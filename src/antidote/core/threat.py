@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,12 @@ class Probe:
 
 
 class Verdict(ABC):
-    """What healing means for an attack."""
+    """What healing means for an attack.
+
+    `needs_ceiling`: it cannot be told without a net that never saw the poison.
+    """
+
+    needs_ceiling: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(

@@ -71,7 +71,7 @@ def summary(
         "steps": told(history.steps),
         "epochs": told(training.epochs),
     }
-    return result | {"judgement": judged(result, gentler)}
+    return result | {"judgement": judged(result, gentler, poison.verdict.needs_ceiling)}
 
 
 def attacked(data: Data, poison: Poison) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ LOST, MUCH_LOST = 0.02, 0.1  # accuracy
 CLASS_LOST, CLASS_GONE = 0.1, 0.3  # accuracy of one class
 LEARNED = {"attack_success_before": "attack success", "gus_z_before": "z of the noise"}
 MORE = "name more known samples, or look for the rest of the poison with tracing=features"
+UNTOLD = "what is left of this poison shows beside a net that never saw it; ceiling=true fits one"
 Figures = Mapping[str, float]
 
 
@@ -59,11 +60,15 @@ def worst_class(before: Figures, after: Figures, classes: Sequence[str]) -> dict
     }
 
 
-def judged(result: Mapping[str, Any], gentler: str) -> dict[str, str] | None:
-    """`word` ("good", "costly", "do not use" or "nothing to heal") and `why`; None if untouched.
+def judged(
+    result: Mapping[str, Any], gentler: str, needs_ceiling: bool = False
+) -> dict[str, str] | None:
+    """`word` and `why`; None if untouched.
 
-    `gentler`: what to turn for less damage. Where there is no attack of ours to measure, what is
-    left of the poison is the share of the known samples that are still believed.
+    The words: "good", "costly", "do not use", "nothing to heal" and, of an attack whose verdict
+    `needs_ceiling` where there is none, "cannot tell". `gentler`: what to turn for less damage.
+    Where there is no attack of ours to measure, what is left of the poison is the share of the
+    known samples that are still believed.
     """
     if result["before"] == result["after"]:
         return None
@@ -85,6 +90,8 @@ def judged(result: Mapping[str, Any], gentler: str) -> dict[str, str] | None:
     why = "; ".join([*bad, *costly, *[gentler] * bool(damage and gentler)])
     if bad:
         return {"word": "do not use", "why": why}
+    if needs_ceiling and result["ceiling"] is None:
+        return {"word": "cannot tell", "why": "; ".join([UNTOLD, *filter(None, [why])])}
     if left is None:
         return {"word": "nothing to heal", "why": why or "no poison was seen in the victim"}
     return {"word": "costly", "why": why} if costly else {"word": "good", "why": praise(left, lost)}
@@ -98,7 +105,9 @@ def praise(left: float, lost: float) -> str:
 
 def remaining(result: Mapping[str, Any]) -> float | None:
     """The share of the poison that is left; None where there was none to begin with."""
-    if result.get("residual") is not None or "attack_success_before" in result:
+    if "residual" in result or "attack_success_before" in result:
         return result.get("residual")
+    if result.get("healed") is not None:
+        return 1 - result["healed"]
     believed = result.get("known_believed_before")
     return result["known_believed"] / believed if believed else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from antidote.core import Verdict
 from antidote.metrics.gus import THRESHOLD
@@ -204,6 +205,7 @@ class Regained(Verdict):
     """For attacks that lower the accuracy itself, A: what a net would have without is measured."""
 
     accuracy: str
+    needs_ceiling: ClassVar[bool] = True
 
     def __call__(
         self, before: Measured, after: Measured, ceiling: Measured | None = None
