@@ -24,6 +24,8 @@ def result(residual=0.0, drop=0.0, before=0.9, after=0.9, **more):
         "before": {"x": 0},
         "after": {"x": 1},
         "attack_success_before": 0.99,
+        "n_poisoned": 10,
+        "n_known": 9,
         "residual": residual,
         "accuracy_drop": drop,
         "worst_class": "T-shirt/top",
@@ -84,6 +86,15 @@ def test_a_verdict_and_what_to_turn(found, word, said):
     told = judged(found, "turn it down")
     assert told["word"] == word
     assert told["why"].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("poisoned", "known", "advice"),
+    [(10, 9, "name more known samples"), (10, 10, "all of it was known"), (0, 3, "name more")],
+)
+def test_who_knows_all_of_the_poison_is_not_told_to_name_more(poisoned, known, advice):
+    told = judged(result(0.5) | {"n_poisoned": poisoned, "n_known": known}, "")
+    assert told["why"].startswith(f"50 % of the poison is left: {advice}")
 
 
 def test_a_net_that_is_as_it_was_gets_no_verdict():

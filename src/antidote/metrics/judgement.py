@@ -14,6 +14,7 @@ LOST, MUCH_LOST = 0.02, 0.1  # accuracy
 CLASS_LOST, CLASS_GONE = 0.1, 0.3  # accuracy of one class
 LEARNED = {"attack_success_before": "attack success", "gus_z_before": "z of the noise"}
 MORE = "name more known samples, or look for the rest of the poison with tracing=features"
+ALL = "all of it was known, so take another method; unlearning=retrain takes longest"
 UNTOLD = "what is left of this poison shows beside a net that never saw it; ceiling=true fits one"
 Figures = Mapping[str, float]
 
@@ -78,7 +79,7 @@ def judged(
     gone = result.get("worst_class_drop") or 0.0
     if left is not None and left > LEFT:
         (bad if left > MUCH_LEFT else costly).append(
-            f"{100 * left:.0f} % of the poison is left: {MORE}"
+            f"{100 * left:.0f} % of the poison is left: {ALL if known_whole(result) else MORE}"
         )
     if lost > LOST:
         (bad if lost > MUCH_LOST else costly).append(f"{100 * lost:.1f} points of accuracy lost")
@@ -95,6 +96,11 @@ def judged(
     if left is None:
         return {"word": "nothing to heal", "why": why or "no poison was seen in the victim"}
     return {"word": "costly", "why": why} if costly else {"word": "good", "why": praise(left, lost)}
+
+
+def known_whole(result: Mapping[str, Any]) -> bool:
+    """Whether there was nothing left to discover, of an attack of ours."""
+    return 0 < result["n_poisoned"] <= result["n_known"]
 
 
 def praise(left: float, lost: float) -> str:
