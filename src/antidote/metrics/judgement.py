@@ -14,7 +14,7 @@ LOST, MUCH_LOST = 0.02, 0.1  # accuracy
 CLASS_LOST, CLASS_GONE = 0.1, 0.3  # accuracy of one class
 LEARNED = {"attack_success_before": "attack success", "gus_z_before": "z of the noise"}
 MORE = "name more known samples, or look for the rest of the poison with tracing=features"
-ALL = "all of it was known, so take another method; unlearning=retrain takes longest"
+ALL = "all of it was known, so take another method, as unlearning=retrain"
 UNTOLD = "what is left of this poison shows beside a net that never saw it; ceiling=true fits one"
 Figures = Mapping[str, float]
 
