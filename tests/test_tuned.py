@@ -12,7 +12,7 @@ from antidote.engine.results import chosen
 from antidote.unlearning.ascent import GradientAscent
 from antidote.unlearning.cutoff import Fixed
 from antidote.unlearning.finetune import FineTune
-from antidote.unlearning.tuned import Tuned, choose, leaves, with_value
+from antidote.unlearning.tuned import Tuned, leaves, ranking, with_value
 
 NAN = float("nan")
 
@@ -22,17 +22,17 @@ def trial(accuracy, loss):
 
 
 @pytest.mark.parametrize(
-    ("trials", "best"),
+    ("trials", "order"),
     [
-        ([trial(0.9, 1.0), trial(0.89, 2.0), trial(0.5, 9.0)], 1),  # the last is below the floor
-        ([trial(0.88, 1.0), trial(0.88, 1.0)], 0),  # at the floor, and the first of equals
-        ([trial(0.5, 9.0), trial(0.7, 1.0)], 1),  # none meets it: the one that loses least
-        ([trial(0.0, NAN), trial(0.9, 0.1)], 1),  # diverged
-        ([trial(0.95, NAN), trial(0.9, 0.1)], 1),
+        ([trial(0.9, 1.0), trial(0.89, 2.0), trial(0.5, 9.0)], [1, 0]),  # the last: below the floor
+        ([trial(0.88, 1.0), trial(0.88, 1.0)], [0, 1]),  # at the floor, and equals in their order
+        ([trial(0.5, 9.0), trial(0.7, 1.0)], [1]),  # none meets it: the one that loses least
+        ([trial(0.0, NAN), trial(0.9, 0.1)], [1]),  # diverged
+        ([trial(0.95, NAN), trial(0.9, 0.1)], [1]),
     ],
 )
-def test_what_forgets_most_without_costing_too_much_wins(trials, best):
-    assert choose(trials, floor=0.88) == best
+def test_what_forgets_most_without_costing_too_much_comes_first(trials, order):
+    assert ranking(trials, floor=0.88) == order
 
 
 class Writes(Method):
@@ -55,6 +55,34 @@ class Writes(Method):
 @pytest.fixture(autouse=True)
 def forgotten():
     Writes.calls = []
+
+
+class Bolts(Writes):
+    """The same, but on all 32 rows of some values wrong about all, or about half of them.
+
+    It passes the known rows once, for the meter.
+    """
+
+    def __init__(self, value, wrong):
+        super().__init__(value)
+        self.wrong = wrong
+
+    def unlearn(self, victim, split):
+        for x, _ in split.forget:
+            victim.net(x)
+        history = super().unlearn(victim, split)
+        if split.retain.count == 32 and self.wrong is None:
+            raise Diverged("the loss is not finite")
+        if split.retain.count == 32 and self.value in self.wrong:
+            with torch.no_grad():
+                victim.net.weight.mul_(-1 if self.wrong[self.value] else 0)
+        return history
+
+
+def bolting(wrong):
+    """Candidates 4 and 1, of which trials prefer 1. By value, whether all or half goes `wrong`."""
+    make = partial(Bolts, value=0, wrong=wrong)
+    return Tuned(make, {"value": [4.0, 1.0]}, 0.25, 0.02, 0)
 
 
 def tuned(*values, held_out=0.25, floor=0.02, seed=0):
@@ -110,6 +138,36 @@ def test_where_nothing_meets_the_floor_log_and_table_say_so(caplog, value, met):
     assert chosen(history.chosen) == (f"value={value}" if met else f"value={value} (floor not met)")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "weight", "refused", "met"),
+    [
+        ({}, 1.0, 0, True),
+        ({1.0: True}, 4.0, 1, True),  # the next best takes its place
+        ({1.0: False, 4.0: True}, 0.0, 1, False),  # half right is more than all wrong
+    ],
+)
+def test_a_run_that_breaks_the_floor_is_refused(wrong, weight, refused, met):
+    x, y = rows()
+    patient = victim(linear([5, 0], [-5, 0]))
+    patient.meter.watch(patient.net)
+    history = bolting(wrong).unlearn(patient, split(x, y, known=range(8)))
+    assert patient.net.weight[0, 0] == weight
+    assert history.chosen["refused"] == refused
+    assert history.chosen["floor_met"] is met
+    # 2 trials of 6 known rows, 8 in a run; 2 + 8 are looked at before, after each trial and run
+    assert patient.meter.count.gradients == 8
+    looks = (3 + 1 + refused) * (2 + 8)
+    assert history.chosen["compute"] == pytest.approx(2 * 6 + refused * 8 + looks / 3)
+
+
+def test_where_all_runs_diverge_nothing_is_kept():
+    x, y = rows()
+    patient = victim(linear([5, 0], [-5, 0]))
+    with pytest.raises(Diverged, match="the loss is not finite with any of the settings"):
+        bolting(None).unlearn(patient, split(x, y, known=range(8)))
+    assert patient.net.weight[0, 0] == 5
+
+
 def test_a_trial_that_diverges_loses():
     x, y = rows()
     history = tuned(None, 1.0).unlearn(victim(linear([5, 0], [-5, 0])), split(x, y, known=[0, 1]))
@@ -137,8 +195,8 @@ def test_what_trials_take_is_told_apart():
     make = partial(GradientAscent, **how)
     method = Tuned(make, {"optimizer": {"lr": [0.1, 0.01]}}, 0.2, 1.0, 0)
     history = method.unlearn(patient, split(x, y, known=range(10)))
-    # two trials of 8 known rows each; 2 + 6 rows looked at before and after each of the two
-    assert history.chosen["compute"] == pytest.approx(2 * 8 + 3 * (2 + 6) / 3)
+    # two trials of 8 known rows each; 2 + 6 rows looked at before, after each, and after the run
+    assert history.chosen["compute"] == pytest.approx(2 * 8 + 4 * (2 + 6) / 3)
     assert history.chosen["seconds"] > 0
     assert history.sample_gradients == patient.meter.count.gradients == 10
     assert patient.meter.count.forwards == 0

@@ -6,6 +6,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -30,6 +31,7 @@ from antidote.core import (
     require,
 )
 from antidote.core.data import digest, fingerprint
+from antidote.core.meter import Count
 from antidote.core.threat import Compute
 
 log = logging.getLogger(__name__)
@@ -91,6 +93,21 @@ class Held:
         return {"accuracy": right.double().mean().item(), "loss": loss.item()}
 
 
+@dataclass(frozen=True)
+class Run:
+    """What a candidate came to on all of the split.
+
+    `kept`: accuracy on the held retained rows; negative where it diverged.
+    """
+
+    candidate: int
+    history: History
+    weights: Mapping[str, Tensor]
+    seen: Count
+    seconds: float
+    kept: float
+
+
 class Tuned(Method):
     """Runs `make(...)` with the values of `space` that forget most and cost no more than `floor`.
 
@@ -98,9 +115,11 @@ class Tuned(Method):
     the victim, with `held_out` of the known poison and of the rest left out (of one known sample
     nothing: it is both). Of the trials that lose at most `floor` of the accuracy on the retained
     part, the one whose loss on the known poison's part is the highest wins; labels are as stored,
-    for a defender knows no others. Where none meets the floor, the one that loses least wins. With
-    the winner's values the method then runs on all of the split. What the trials took is told apart
-    from what that run took.
+    for a defender knows no others. With the winner's values the method then runs on all of the
+    split. Where that run loses more than `floor` of the same accuracy, though the rows are no
+    longer held out from it, the next best takes its place. Where no trial meets the floor, the one
+    that loses least wins; where no run does, the run that loses least stays. What trials and
+    refused runs took is told apart from what the run took.
     """
 
     def __init__(
@@ -130,6 +149,9 @@ class Tuned(Method):
         for values in itertools.product(*self.space.values()):
             yield dict(zip(self.space, values, strict=True))
 
+    def values(self, candidate: int) -> Values:
+        return list(self.combinations())[candidate]
+
     def made(self, values: Values) -> Method:
         make: Any = self.make
         for path, value in values.items():
@@ -158,28 +180,48 @@ class Tuned(Method):
         with victim.meter.aside() as seen:
             before = held.look(victim.net)
             trials = [self.tried(method, victim, part, held) for method in self.candidates]
-        floor = before["accuracy"] - self.floor
-        best = choose(trials, floor)
-        chosen = list(self.combinations())[best]
-        met = trials[best]["accuracy"] >= floor - 1e-9
-        log.info("chosen of %d: %s", len(trials), chosen)
+            floor = before["accuracy"] - self.floor - 1e-9
+            runs = []
+            for candidate in ranking(trials, floor):
+                runs.append(self.run(candidate, victim, split, held))
+                if runs[-1].kept >= floor:
+                    break
+        run = max(runs, key=lambda run: run.kept)
+        if run.kept < 0:
+            raise Diverged("the loss is not finite with any of the settings that trials left")
+        victim.net.load_state_dict(run.weights)
+        victim.meter.count += run.seen
+        best, values = trials[run.candidate], self.values(run.candidate)
+        met = min(best["accuracy"], run.kept) >= floor
+        log.info("chosen of %d: %s", len(trials), values)
         if not met:
-            said = (
-                "all %d lose more than unlearning.floor=%g on held-out rows; this one loses least"
-            )
+            said = "all %d lose more than unlearning.floor=%g on held-out rows; this one least"
             log.warning(said, len(trials), self.floor)
-        seconds = time.perf_counter() - began
-        history = self.candidates[best].unlearn(victim, split)
+        for refused in (r for r in runs if r is not run):
+            seen += refused.seen
         told = {
-            "values": chosen,
+            "values": values,
             "trials": len(trials),
+            "refused": len(runs) - 1,
             "floor_met": met,
             "compute": compute(seen.gradients, seen.forwards),
-            "seconds": seconds,
+            "seconds": time.perf_counter() - began - run.seconds,
             "before": before,
-            "after": trials[best],
+            "after": best,
         }
-        return replace(history, chosen=told)
+        return replace(run.history, chosen=told)
+
+    def run(self, candidate: int, victim: Victim, split: Split, held: Held) -> Run:
+        """On a copy of the victim."""
+        patient, history, began = victim.copied(), None, time.perf_counter()
+        # each draws as if alone
+        with torch.random.fork_rng(), victim.meter.aside() as seen, suppress(Diverged):
+            history = self.candidates[candidate].unlearn(patient, split)
+        seconds = time.perf_counter() - began
+        kept = -1.0 if history is None else held.look(patient.net)["accuracy"]
+        log.info("%s keeps %.1f %% on the held rows", self.values(candidate), 100 * max(kept, 0))
+        weights = patient.net.state_dict()
+        return Run(candidate, history or History(), weights, seen, seconds, kept)
 
     def tried(self, method: Method, victim: Victim, part: Split, held: Held) -> dict[str, float]:
         patient = victim.copied()
@@ -207,14 +249,15 @@ class Tuned(Method):
         return loader.with_(rows=mine), loader.with_(rows=others, augment=None)
 
 
-def choose(trials: Sequence[Mapping[str, float]], floor: float) -> int:
-    """Of those with at least that accuracy the one with the highest loss; else the most accurate.
+def ranking(trials: Sequence[Mapping[str, float]], floor: float) -> list[int]:
+    """Those with at least that accuracy by falling loss; without any the most accurate alone.
 
     A trial that diverged has an accuracy of 0; a loss that is not finite never wins.
     """
     accuracy = torch.tensor([trial["accuracy"] for trial in trials], dtype=torch.float64)
     loss = torch.tensor([trial["loss"] for trial in trials], dtype=torch.float64)
-    allowed: Tensor = (accuracy >= floor - 1e-9) & loss.isfinite()
+    allowed: Tensor = (accuracy >= floor) & loss.isfinite()
     if not allowed.any():
-        return int(accuracy.argmax())
-    return int(loss.masked_fill(~allowed, -torch.inf).argmax())
+        return [int(accuracy.argmax())]
+    order = loss.masked_fill(~allowed, -torch.inf).argsort(descending=True, stable=True)
+    return order[: int(allowed.sum())].tolist()
