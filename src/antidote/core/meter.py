@@ -17,11 +17,6 @@ class Count:
     def __init__(self) -> None:
         self.gradients = self.forwards = 0
 
-    def __iadd__(self, other: Count) -> Count:
-        self.gradients += other.gradients
-        self.forwards += other.forwards
-        return self
-
 
 class Meter:
     """Counts what the nets that it watches see; copies of a watched net are watched too."""

@@ -190,7 +190,7 @@ class Tuned(Method):
         if run.kept < 0:
             raise Diverged("the loss is not finite with any of the settings that trials left")
         victim.net.load_state_dict(run.weights)
-        victim.meter.count += run.seen
+        add(victim.meter.count, run.seen)
         best, values = trials[run.candidate], self.values(run.candidate)
         met = min(best["accuracy"], run.kept) >= floor
         log.info("chosen of %d: %s", len(trials), values)
@@ -198,7 +198,7 @@ class Tuned(Method):
             said = "all %d lose more than unlearning.floor=%g on held-out rows; this one least"
             log.warning(said, len(trials), self.floor)
         for refused in (r for r in runs if r is not run):
-            seen += refused.seen
+            add(seen, refused.seen)
         told = {
             "values": values,
             "trials": len(trials),
@@ -247,6 +247,11 @@ class Tuned(Method):
         order = torch.randperm(len(rows), generator=generator(self.seed, f"held out {name}"))
         mine, others = (rows[part.to(rows.device)].sort().values for part in (order[n:], order[:n]))
         return loader.with_(rows=mine), loader.with_(rows=others, augment=None)
+
+
+def add(count: Count, more: Count) -> None:
+    count.gradients += more.gradients
+    count.forwards += more.forwards
 
 
 def ranking(trials: Sequence[Mapping[str, float]], floor: float) -> list[int]:
