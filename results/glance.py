@@ -1,4 +1,4 @@
-"""All poisons by all methods of the fails_*_small experiments in one figure, from their tables.
+"""All poisons by all methods of the fails_cifar10_*_small experiments in one figure.
 
     python results/glance.py
 
@@ -14,19 +14,15 @@ from antidote.report.benchmark.summary import defended
 
 HERE = Path(__file__).parent
 FOLDERS = (
-    "fails_gaussian_small",
+    "fails_cifar10_cross_small",
     "fails_cifar10_targeted_small",
-    "fails_targeted_small",
-    "fails_indiscriminate_small",
+    "fails_cifar10_indiscriminate_small",
 )
 
 
 def cells() -> pd.DataFrame:
     """Of all folders, without the attacks that a victim had not learned."""
     found = pd.concat([pd.read_csv(HERE / name / "cells.csv") for name in FOLDERS])
-    # a grid with one budget does not name it
-    bare = found["method"].str.endswith("_tuned")
-    found.loc[bare, "method"] += ", budget 0.1"
     return defended(found.assign(tracing="none", setting="").fillna({"unmet": ""}))
 
 

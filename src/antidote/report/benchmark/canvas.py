@@ -63,8 +63,8 @@ class Picture:
 
     def files(self) -> dict[str, bytes]:
         """{file name: content} of the whole figure as PNG and SVG."""
-        columns = min(COLUMNS, len(self.panels))
-        rows = math.ceil(len(self.panels) / columns)
+        rows = math.ceil(len(self.panels) / COLUMNS)
+        columns = math.ceil(len(self.panels) / rows)  # four panels are two and two
         width = columns * self.size[0]
         lines = math.ceil(len(self.legend) / self.columns(width, at_most=COLUMNS**2))
         below = LEGEND * lines + 0.15 if lines else 0.0
