@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from training import split
 
 from antidote.core import Loader, Samples, everything
-from antidote.core.trigger import LEAST, Moments, Trigger
-from antidote.unlearning.trigger import Triggers
+from antidote.unlearning.trigger import LEAST, Moments, Trigger, Triggers
 
 KNOWN, RETAINED, SIGMAS = 1000, 4000, 5.5
 DEVIATION = 0.6 / math.sqrt(12)  # of pixels uniform in 0.2..0.8

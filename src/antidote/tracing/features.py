@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from antidote.core import Loader, Split, Traced, Tracer, Victim, derive, require
 from antidote.core.hidden import features, inputs, named, names, used
-from antidote.tracing.acting import acting
 from antidote.tracing.mixture import FEWEST, SURE, tail
 from antidote.tracing.search import QUANTILES, Group, Layer, Search, chance, parts, unasked
 
@@ -19,11 +17,10 @@ log = logging.getLogger(__name__)
 MOST = 8  # layers looked at, spread over the net
 ALONE = 1.5  # of the distance, for a group that only one known sample leads to
 TRIED = 4  # known samples tried one by one where together they lead nowhere
-FIRST = 0.5  # of the distance that a group must have, to be looked at any further
+FIRST = 0.5  # of the distance that a group must have, to be looked for where no sample is known
 SMALL = 0.25  # of the rows of a known group that an unknown one must have
 INPUT = "input"
 ENOUGH, CHANCE = 4, 1e-3  # known samples to hold half of them back; how likely by chance at most
-ACTING = 0.5  # of other labels' rows must turn where a nearer group's trigger is stamped on them
 ELSEWHERE = 0.75  # of the distance that a group must have, in a direction of another label's
 
 
@@ -34,13 +31,11 @@ class Features(Tracer):
     at are the inputs of the net's layers and the images themselves; the group that counts stands
     apart by at least `distance` deviations (`Search`). Where none does nothing is traced: any class
     has sub-groups, but none so far away. A nearer group counts, too, where half of the label's
-    known samples lead to the other half by more than chance (`search.chance`), or where what its
-    rows have in common, stamped on rows of other labels, turns half of them (`acting`). Known
-    samples that lead nowhere together are tried one by one, so that innocent ones among them do no
-    harm. With `other_labels`, the direction that was found is tried under the labels that no known
-    sample bears, each centred on itself. With `unknown`, once poison was found, groups are looked
-    for that no known sample leads to: a second trigger. `layer`: the only one to look at; None for
-    all.
+    known samples lead to the other half by more than chance (`search.chance`). Known samples that
+    lead nowhere together are tried one by one, so that innocent ones among them do no harm. With
+    `other_labels`, the direction that was found is tried under the labels that no known sample
+    bears, each centred on itself. With `unknown`, once poison was found, groups are looked for that
+    no known sample leads to: a second trigger. `layer`: the only one to look at; None for all.
     """
 
     def __init__(
@@ -63,15 +58,12 @@ class Features(Tracer):
         known = torch.arange(len(rows)) >= n
         if not self.other_labels and not self.unknown:
             rows, y, known = (t[torch.isin(y, y[known])] for t in (rows, y, known))
-        sight = Sight(
-            victim.net, split.retain.with_(rows=rows, augment=None), self.layer, split.retain
-        )
+        sight = Sight(victim.net, split.retain.with_(rows=rows, augment=None), self.layer)
         found = Findings(len(rows), self.distance)
         for label in y[known].unique().tolist():
             here = (y == label).nonzero().squeeze(1)
             seed = derive(self.seed, f"label {label}")
-            layers = sight.layers(here, parts(known[here], seed))
-            found.add(label, here, known[here], layers, seed, partial(sight.acting, label, seed))
+            found.add(label, here, known[here], sight.layers(here, parts(known[here], seed)), seed)
         for label in y.unique().tolist() if found.directions else ():
             seed, followed = derive(self.seed, f"label {label}"), False
             if self.other_labels and label not in y[known]:
@@ -96,14 +88,10 @@ class Features(Tracer):
 
 
 class Sight:
-    """What can be looked at of the rows of a loader: one forward of each.
+    """What can be looked at of the rows of a loader: one forward of each."""
 
-    `retain`: all rows that are not known.
-    """
-
-    def __init__(self, net: nn.Module, loader: Loader, layer: str | None, retain: Loader) -> None:
+    def __init__(self, net: nn.Module, loader: Loader, layer: str | None) -> None:
         spread = [layer] if layer else used(net, loader, chosen(net, None))
-        self.net, self.loader, self.retain = net, loader, retain
         self.features = features(net, loader, spread)
         image = None if layer else inputs(loader)
         if image is not None:
@@ -111,13 +99,6 @@ class Sight:
 
     def layers(self, rows: Tensor, part: Tensor) -> dict[str, Layer]:
         return {name: Layer(H[rows], part) for name, H in self.features.items()}
-
-    def acting(self, label: int, seed: int, rows: Tensor) -> float:
-        """Of the trigger that those of the loader's rows would bear."""
-        marked = self.loader.rows[rows.to(self.loader.rows.device)]
-        rest = self.retain.rows[~torch.isin(self.retain.rows, marked)]
-        few, others = self.loader.with_(rows=marked), self.retain.with_(rows=rest)
-        return acting(self.net, few, others, label, seed)
 
 
 def chosen(net: nn.Module, layer: str | None) -> list[str]:
@@ -146,29 +127,19 @@ class Findings:
         self.groups: dict[int, Group] = {}
         self.directions: list[tuple[str, Tensor]] = []
         self.chances: dict[int, float] = {}
-        self.acts: dict[int, float] = {}
         self.sizes: list[int] = []  # of the groups that known rows led to
         self.standing: set[int] = set()  # labels
         self.unknown = 0
 
     def add(
-        self,
-        label: int,
-        here: Tensor,
-        known: Tensor,
-        layers: Mapping[str, Layer],
-        seed: int,
-        acting: Callable[[Tensor], float],
+        self, label: int, here: Tensor, known: Tensor, layers: Mapping[str, Layer], seed: int
     ) -> None:
-        """A label that known samples bear; `acting(rows)`: how far their trigger turns others."""
+        """A label that known samples bear."""
         group = Search(layers, known, self.distance).run()
         stands = self.stands(group)
         if not stands and group is not None and known.sum() >= ENOUGH:
             self.chances[label] = chance(layers, known, self.distance, seed)
             stands = group.tail.sure >= SURE and self.chances[label] <= CHANCE
-        if not stands and group is not None and group.tail.apart(FIRST * self.distance):
-            self.acts[label] = acting(here[group.tail.rows | known])
-            stands = self.acts[label] >= ACTING
         if not stands and (lead := self.alone(known, layers)) is not None:
             group, stands = lead, True
         if group is None or not stands:
@@ -235,8 +206,7 @@ class Findings:
 
         `unknown`: groups that no known sample led to. `distance`, `sure` and `gain` of the group
         that stands out most, and those of each label. `chance`: the least likely of what known
-        samples held back said, where they were. `acting`: the most that a nearer group's trigger
-        turned, where one was tried.
+        samples held back said, where they were.
         """
         told = {
             f"label_{label}_{name}": float(value)
@@ -251,8 +221,6 @@ class Findings:
             told |= {"distance": best.distance, "sure": best.sure, "gain": best.gain}
         if self.chances:
             told["chance"] = min(self.chances.values())
-        if self.acts:
-            told["acting"] = max(self.acts.values())
         counts = {"labels": len(self.standing), "known_apart": self.apart, "unknown": self.unknown}
         return {**{name: float(n) for name, n in counts.items()}, **told}
 

@@ -23,11 +23,10 @@ from antidote.core import (
     logits,
     require,
 )
-from antidote.core.trigger import Trigger
 from antidote.recipe import Recipe
 from antidote.unlearning.guesses import Guess, Guesser, shares
 from antidote.unlearning.trained import Trained, check_hold_out
-from antidote.unlearning.trigger import Triggers
+from antidote.unlearning.trigger import Trigger, Triggers
 
 log = logging.getLogger(__name__)
 
