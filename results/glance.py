@@ -23,7 +23,7 @@ FOLDERS = (
 def cells() -> pd.DataFrame:
     """Of all folders, without the attacks that a victim had not learned."""
     found = pd.concat([pd.read_csv(HERE / name / "cells.csv") for name in FOLDERS])
-    return defended(found.assign(tracing="none", setting="").fillna({"unmet": ""}))
+    return defended(found.assign(tracing="none", setting=""))
 
 
 def main() -> None:

@@ -195,7 +195,7 @@ class Tuned(Method):
         met = min(best["accuracy"], run.kept) >= floor
         log.info("chosen of %d: %s", len(trials), values)
         if not met:
-            said = "all %d lose more than unlearning.floor=%g on held-out rows; this one least"
+            said = "none of %d keeps to unlearning.floor=%g on held-out rows; this one loses least"
             log.warning(said, len(trials), self.floor)
         for refused in (r for r in runs if r is not run):
             add(seen, refused.seen)
